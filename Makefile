@@ -1,0 +1,34 @@
+# The four words, by hand and in CI: make fmt lint test bench.
+# Everything else is named in `make help`.
+
+GO ?= go
+# How long one package's tests may take before they count as hung.
+TEST_TIMEOUT ?= 10m
+
+.PHONY: help
+help: ## what can be made
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: build
+build: ## the chaussette command, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/chaussette .
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -s -w $$(git ls-files '*.go')
+
+.PHONY: lint
+lint: ## what must be clean: gofmt, go vet (Linux and macOS), staticcheck
+	@unformatted=$$(gofmt -s -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change: $$unformatted (make fmt)"; exit 1; fi
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+.PHONY: setup
+setup: ## install what the tests need: Debian packages, npm, Go modules
+	scripts/setup test
+
+.PHONY: test
+test: setup ## every test, under the race detector
+	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...

@@ -1,0 +1,250 @@
+package ws
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// AcceptOptions are what an app decides about a connection. The zero value, as nil, leaves
+// all to the Engine's Config.
+type AcceptOptions struct {
+	// Subprotocols that the app speaks, the one it likes best first. The first of them
+	// that the client offers is chosen; if there is none, the connection has no
+	// subprotocol (RFC 6455, 4.2.2): an app that needs one closes it, or refuses before.
+	Subprotocols []string
+	// Header is sent with the 101 answer, cookies for example.
+	Header http.Header
+	// Origins, if not nil, replace Config.Origins.
+	Origins []string
+	// MaxMessageSize, MaxQueue and Overflow, if not zero, replace those of Config.
+	MaxMessageSize int64
+	MaxQueue       int64
+	Overflow       Overflow
+	// NoDeflate leaves permessage-deflate off for this connection.
+	NoDeflate bool
+}
+
+// RefusedError is why a request was not upgraded.
+type RefusedError struct {
+	// Status is what the client was answered, or is to be.
+	Status int
+	// Reason goes into the answer's body.
+	Reason string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("websocket refused: %d %s: %s", e.Status, http.StatusText(e.Status), e.Reason)
+}
+
+// Accept upgrades the request to WebSocket. If the server has upgraded it already, as
+// `--backend websocket` does before it calls the app, Accept returns the Conn that is
+// open; of the options only those limits count then that were known before.
+//
+// If there is an error, the client has been answered: 426 for another version than 13 or
+// no upgrade at all, 400 for a bad handshake, 403 for a foreign origin, 503 past
+// Config.MaxConnections. It is then a *RefusedError.
+//
+// The connection outlives the request: an http.Handler that returns leaves it open.
+func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Conn, error) {
+	if c := FromRequest(r); c != nil {
+		return c, nil
+	}
+	engine := EngineFrom(r.Context())
+	if engine == nil {
+		return nil, refuse(w, r, slog.New(slog.DiscardHandler), &RefusedError{http.StatusInternalServerError,
+			"this server has no WebSocket engine: wrap the handler with gorilla.New(nil).Wrap"})
+	}
+	log := engine.Config().Logger
+	h, err := NewHandshake(engine, r, options)
+	if err != nil {
+		return nil, refuse(w, r, log, err)
+	}
+	nc, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, refuse(w, r, log, &RefusedError{http.StatusInternalServerError, "the connection cannot be taken over: " + err.Error()})
+	}
+	var buffered []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		buffered, _ = rw.Reader.Peek(n)
+	}
+	return engine.Attach(nc, buffered, h)
+}
+
+// NewHandshake checks that r is a WebSocket handshake that may succeed on e, and settles
+// what it agrees on. Its errors are *RefusedError; nobody has been answered.
+func NewHandshake(e Engine, r *http.Request, options *AcceptOptions) (*Handshake, error) {
+	if err := checkUpgrade(r); err != nil {
+		return nil, err
+	}
+	if options == nil {
+		options = &AcceptOptions{}
+	}
+	config := options.apply(e.Config())
+	if !originAllowed(r, config.Origins) {
+		return nil, &RefusedError{http.StatusForbidden,
+			fmt.Sprintf("origin %q may not connect to %q (see --origin)", r.Header.Get("Origin"), r.Host)}
+	}
+	if config.MaxConnections > 0 && e.Len() >= config.MaxConnections {
+		return nil, &RefusedError{http.StatusServiceUnavailable, "too many connections"}
+	}
+	h := &Handshake{Config: config, Request: r}
+	h.Subprotocol = selectSubprotocol(options.Subprotocols, tokens(r.Header["Sec-Websocket-Protocol"]))
+	if config.Deflate.Enabled && !options.NoDeflate {
+		h.Deflate = negotiateDeflate(&config.Deflate, r.Header["Sec-Websocket-Extensions"])
+	}
+	h.Response = response(h, r.Header["Sec-Websocket-Key"][0], options.Header)
+	return h, nil
+}
+
+// apply returns config with the options in it; a copy only if there are any.
+func (o *AcceptOptions) apply(config *Config) *Config {
+	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault {
+		return config
+	}
+	c := *config
+	if o.Origins != nil {
+		c.Origins = o.Origins
+	}
+	c.MaxMessageSize = limit(o.MaxMessageSize, c.MaxMessageSize)
+	c.MaxQueue = limit(o.MaxQueue, c.MaxQueue)
+	if o.Overflow != OverflowDefault {
+		c.Overflow = o.Overflow
+	}
+	return &c
+}
+
+// IsUpgrade reports whether r asks for WebSocket, well formed or not.
+func IsUpgrade(r *http.Request) bool {
+	return httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket")
+}
+
+// checkUpgrade obeys RFC 6455, 4.2.1.
+func checkUpgrade(r *http.Request) error {
+	bad := func(status int, reason string) error { return &RefusedError{status, reason} }
+	h := r.Header
+	switch {
+	case r.Method != http.MethodGet:
+		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET")
+	case !r.ProtoAtLeast(1, 1):
+		return bad(http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1")
+	case r.ProtoMajor > 1:
+		return bad(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 is not served: connect by HTTP/1.1")
+	case !httpguts.HeaderValuesContainsToken(h["Upgrade"], "websocket"):
+		return bad(http.StatusUpgradeRequired, "this is a WebSocket endpoint: no Upgrade: websocket header (a proxy may have removed it)")
+	case !httpguts.HeaderValuesContainsToken(h["Connection"], "upgrade"):
+		return bad(http.StatusBadRequest, "no Connection: Upgrade header (a proxy may have removed it)")
+	}
+	if version := h["Sec-Websocket-Version"]; len(version) != 1 || strings.TrimSpace(version[0]) != "13" {
+		return bad(http.StatusUpgradeRequired, "only version 13 of WebSocket is served")
+	}
+	key := h["Sec-Websocket-Key"]
+	if len(key) != 1 {
+		return bad(http.StatusBadRequest, "one Sec-WebSocket-Key header is needed")
+	}
+	var decoded [18]byte
+	if n, err := base64.StdEncoding.Strict().Decode(decoded[:], []byte(fmt.Sprintf("%.24s", key[0]))); len(key[0]) != 24 || err != nil || n != 16 {
+		return bad(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+	return nil
+}
+
+func tokens(values []string) []string {
+	var all []string
+	for _, v := range values {
+		for token := range strings.SplitSeq(v, ",") {
+			if token = strings.TrimSpace(token); token != "" {
+				all = append(all, token)
+			}
+		}
+	}
+	return all
+}
+
+func selectSubprotocol(spoken, offered []string) string {
+	for _, p := range spoken {
+		if slices.Contains(offered, p) { // they compare by case (RFC 6455, 4.1)
+			return p
+		}
+	}
+	return ""
+}
+
+// response is the answer to a handshake that succeeds (RFC 6455, 4.2.2).
+func response(h *Handshake, key string, extra http.Header) []byte {
+	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	sum := sha1.Sum([]byte(key + guid))
+	b := make([]byte, 0, 192)
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	b = append(b, "\r\n"...)
+	if h.Subprotocol != "" {
+		b = append(b, "Sec-WebSocket-Protocol: "...)
+		b = append(b, h.Subprotocol...)
+		b = append(b, "\r\n"...)
+	}
+	if h.Deflate != nil {
+		b = append(b, "Sec-WebSocket-Extensions: "...)
+		b = append(b, h.Deflate.String()...)
+		b = append(b, "\r\n"...)
+	}
+	for name, values := range extra {
+		if !httpguts.ValidHeaderFieldName(name) {
+			continue
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				continue // it could split the answer
+			}
+			b = append(b, name...)
+			b = append(b, ": "...)
+			b = append(b, v...)
+			b = append(b, "\r\n"...)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+// refuse answers the client and returns err.
+func refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) error {
+	status, reason := http.StatusForbidden, err.Error()
+	if e, ok := err.(*RefusedError); ok {
+		status, reason = e.Status, e.Reason
+	}
+	h := w.Header()
+	switch status {
+	case http.StatusUpgradeRequired:
+		h.Set("Upgrade", "websocket") // RFC 9110, 15.5.22
+		h.Set("Connection", "Upgrade")
+		h.Set("Sec-WebSocket-Version", "13")
+	case http.StatusMethodNotAllowed:
+		h.Set("Allow", http.MethodGet)
+	case http.StatusServiceUnavailable:
+		h.Set("Retry-After", "5")
+	}
+	log.Info("websocket refused", "status", status, "reason", reason, "path", r.URL.Path, "remote", r.RemoteAddr)
+	http.Error(w, reason, status)
+	return err
+}
+
+type connKey struct{}
+
+// WithConn returns r with an open Conn for FromRequest: for a server that upgrades before
+// it calls the app.
+func WithConn(r *http.Request, c *Conn) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), connKey{}, c))
+}
+
+// FromRequest returns the Conn of a request that was upgraded before the app was called,
+// as `--backend websocket` does, or nil.
+func FromRequest(r *http.Request) *Conn {
+	c, _ := r.Context().Value(connKey{}).(*Conn)
+	return c
+}

@@ -1,0 +1,118 @@
+package ws
+
+import (
+	"slices"
+	"sync"
+)
+
+// Group is a set of connections that are sent to together. The zero value is empty and
+// ready. Its methods may be called from any goroutine. A connection that ends leaves its
+// groups by itself.
+type Group struct {
+	mu      sync.Mutex // taken after a Conn's; not held while sending
+	members []*member
+}
+
+// member is one Conn in one Group.
+type member struct {
+	group *Group
+	conn  *Conn
+	next  *member // of the same Conn; guarded by its mu
+	place int32   // in group.members, -1 when removed; guarded by group.mu
+}
+
+// Add adds c, unless it is in g already or has ended, and reports whether it did.
+func (g *Group) Add(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	for m := c.groups; m != nil; m = m.next {
+		if m.group == g {
+			return false
+		}
+	}
+	m := &member{group: g, conn: c, next: c.groups}
+	c.groups = m
+	g.mu.Lock()
+	m.place = int32(len(g.members))
+	g.members = append(g.members, m)
+	g.mu.Unlock()
+	return true
+}
+
+// Remove removes c and reports whether it was there.
+func (g *Group) Remove(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for at := &c.groups; *at != nil; at = &(*at).next {
+		if m := *at; m.group == g {
+			*at = m.next
+			g.drop(m)
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Group) drop(m *member) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.place < 0 {
+		return
+	}
+	end := len(g.members) - 1
+	last := g.members[end]
+	g.members[m.place], last.place = last, m.place
+	g.members[end] = nil
+	g.members = g.members[:end]
+	m.place = -1
+}
+
+// Len is how many connections are in g.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members)
+}
+
+// Conns returns those that are in g now.
+func (g *Group) Conns() []*Conn { return g.appendTo(nil) }
+
+func (g *Group) appendTo(conns []*Conn) []*Conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	conns = slices.Grow(conns, len(g.members))
+	for _, m := range g.members {
+		conns = append(conns, m.conn)
+	}
+	return conns
+}
+
+// Send sends a message to all but some, encoded once. It never waits for a slow peer: see
+// Conn.Send. It returns how many connections took the message.
+func (g *Group) Send(typ MessageType, p []byte, except ...*Conn) int {
+	return g.SendPrepared(NewPrepared(typ, p), except...)
+}
+
+var snapshots = sync.Pool{New: func() any { return new([]*Conn) }}
+
+// SendPrepared is Send for what is encoded already.
+func (g *Group) SendPrepared(p *Prepared, except ...*Conn) int {
+	snapshot := snapshots.Get().(*[]*Conn)
+	conns := g.appendTo((*snapshot)[:0])
+	sent := 0
+	for _, c := range conns {
+		if len(except) > 0 && slices.Contains(except, c) {
+			continue
+		}
+		if c.SendPrepared(p) == nil {
+			sent++
+		}
+	}
+	clear(conns) // so that the pool keeps no Conn alive
+	*snapshot = conns
+	snapshots.Put(snapshot)
+	return sent
+}

@@ -32,3 +32,12 @@ setup: ## install what the tests need: Debian packages, npm, Go modules
 .PHONY: test
 test: setup ## every test, under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: bench-ws
+bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md
+	scripts/setup bench
+	bench/build.sh build/bench
+	bench/run.py --bin build/bench --output build/bench-ws.jsonl --repetitions 3 --patience 20 \
+		--cases echo-100,echo-1000,pipeline-16,large,idle,broadcast-5000,broadcast-15000,connect \
+		--servers "raw-c-epoll,chaussette ws4py,chaussette websocket,ws-go-epoll-1loop,gobwas-epoll,gws,gorilla,node-ws"
+	bench/table.py build/bench-ws.jsonl

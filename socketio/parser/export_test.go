@@ -1,0 +1,3 @@
+package parser
+
+var Scan = scan

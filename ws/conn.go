@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -24,7 +23,7 @@ type Conn struct {
 	config      *Config
 	deflate     *DeflateParams
 	subprotocol string
-	head        string // the request, as Request takes it apart again
+	head        string // the peer's address and the request, see compact
 
 	mu     sync.Mutex // guards what follows
 	values []value    // few, if any: a map costs more
@@ -140,36 +139,38 @@ func (c *Conn) Deflate() *DeflateParams { return c.deflate }
 // Config has the limits of this connection. It must not be changed.
 func (c *Conn) Config() *Config { return c.config }
 
-// LocalAddr is the server's address.
-func (c *Conn) LocalAddr() net.Addr { return c.driver.LocalAddr() }
-
-// RemoteAddr is the peer's address.
-func (c *Conn) RemoteAddr() net.Addr { return c.driver.RemoteAddr() }
+// RemoteAddr is the peer's address as http.Request has it.
+func (c *Conn) RemoteAddr() string {
+	remote, _, _ := strings.Cut(c.head, "\n")
+	return remote
+}
 
 // Request is the upgrade request: method, URL, Host, RemoteAddr and headers, but those of
 // the handshake itself. An idle connection keeps it as a string, from which each call
 // makes a new Request: keep what you need of it. Values that a middleware has put in the
 // original's context are not there; see SetValue.
 func (c *Conn) Request() *http.Request {
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(c.head)))
+	remote, head, _ := strings.Cut(c.head, "\n")
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 	if err != nil { // the engine was given no request
 		r = &http.Request{Method: http.MethodGet, Header: http.Header{}}
 	}
 	r.Body = http.NoBody
-	if a := c.RemoteAddr(); a != nil {
-		r.RemoteAddr = a.String()
-	}
+	r.RemoteAddr = remote
 	return r
 }
 
-// compact is r as text. The headers that every upgrade has are left out.
+// compact is r as text, after a line with its RemoteAddr. The headers that every upgrade
+// has are left out.
 func compact(r *http.Request) string {
 	var b strings.Builder
 	uri := r.RequestURI
 	if uri == "" {
 		uri = r.URL.RequestURI()
 	}
-	b.WriteString("GET ")
+	b.Grow(64)
+	b.WriteString(r.RemoteAddr)
+	b.WriteString("\nGET ")
 	b.WriteString(uri)
 	b.WriteString(" HTTP/1.1\r\nHost: ")
 	b.WriteString(r.Host)

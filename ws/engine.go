@@ -44,8 +44,6 @@ type Driver interface {
 	Close(code StatusCode, reason string) error
 	CloseNow() error
 	Queued() int64
-	LocalAddr() net.Addr
-	RemoteAddr() net.Addr
 }
 
 // Handshake is what both sides have agreed on.

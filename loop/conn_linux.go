@@ -1,0 +1,398 @@
+package loop
+
+import (
+	"io"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/chaussette/chaussette/loop/wheel"
+)
+
+// Conn is a connection on a Loop, to be embedded in what its Owner is. It is made ready
+// by Group.Add. Its methods may be called from any goroutine; those that end in Locked
+// by one that holds the lock.
+type Conn struct {
+	loop  *Loop
+	owner Owner
+	timer timer
+
+	mu   sync.Mutex // guards what follows; an Owner may guard state of its own by it
+	fd   int32      // -1 when closed; closed only by who runs the Conn
+	bits bits
+	read uint32  // when something was read last, by the loop's clock
+	cork *[]byte // while Data runs: where writes go
+	rest *queue  // what the socket has not taken, or nil
+	err  error   // why the Conn was cut
+}
+
+type bits uint16
+
+const (
+	armed    bits = 1 << iota // the loop's epoll knows of the Conn
+	writing                   // and tells when it can be written
+	busy                      // its Owner is called on a goroutine that does not lead the loop
+	returned                  // the call has returned before its loop was taken over
+	paused                    // the Owner wants no data
+	cut                       // to be closed at once
+	finished                  // to be closed when all is sent
+	halved                    // to be shut down for writing when all is sent
+)
+
+// timer makes a Conn an Expirer without making that a method of it.
+type timer struct{ wheel.Timer }
+
+// Lock locks the Conn's mutex.
+func (c *Conn) Lock() { c.mu.Lock() }
+
+// Unlock unlocks it.
+func (c *Conn) Unlock() { c.mu.Unlock() }
+
+// FDLocked is the file descriptor, -1 if the Conn is closed.
+func (c *Conn) FDLocked() int { return int(c.fd) }
+
+// corkSize is how much is gathered before it is written after all.
+const corkSize = 64 << 10
+
+// WriteLocked writes head and body: what the socket takes at once, and the rest later.
+// It keeps neither, unless body is shared: then that must never change. While Data runs
+// it only gathers.
+func (c *Conn) WriteLocked(head, body []byte, shared bool) error {
+	size := len(head) + len(body)
+	switch {
+	case c.fd < 0 || c.bits&cut != 0:
+		return ErrClosed
+	case c.cork != nil:
+		if len(*c.cork)+size <= corkSize {
+			*c.cork = append(append(*c.cork, head...), body...)
+			return nil
+		}
+		gathered := *c.cork
+		*c.cork = gathered[:0]
+		c.sendLocked(gathered, nil, false)
+	}
+	c.sendLocked(head, body, shared)
+	return nil
+}
+
+// sendLocked leaves errors for reading to find.
+func (c *Conn) sendLocked(head, body []byte, shared bool) {
+	if c.rest == nil {
+		n, errno := send(c.fd, head, body)
+		if n == len(head)+len(body) || errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
+			return
+		}
+		taken := min(n, len(head))
+		head, body = head[taken:], body[n-taken:]
+		c.rest = &queue{}
+		c.bits |= writing
+		c.armLocked()
+	}
+	c.rest.push(head, false)
+	c.rest.push(body, shared)
+}
+
+const small = 512
+
+// send copies small bodies to their heads, which costs less than a list of both.
+func send(fd int32, head, body []byte) (int, unix.Errno) {
+	switch {
+	case len(body) == 0:
+		return sendOne(fd, head)
+	case len(head) == 0:
+		return sendOne(fd, body)
+	case len(head)+len(body) <= small:
+		return sendJoined(fd, head, body)
+	}
+	pieces := [2]unix.Iovec{{Base: &head[0]}, {Base: &body[0]}}
+	pieces[0].SetLen(len(head))
+	pieces[1].SetLen(len(body))
+	n, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&pieces)), 2)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+func sendJoined(fd int32, head, body []byte) (int, unix.Errno) {
+	var joined [small]byte
+	n := copy(joined[:], head)
+	n += copy(joined[n:], body)
+	return sendOne(fd, joined[:n])
+}
+
+func sendOne(fd int32, b []byte) (int, unix.Errno) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+// WaitingLocked is how many bytes the socket has not taken.
+func (c *Conn) WaitingLocked() int64 {
+	if c.rest == nil {
+		return 0
+	}
+	return c.rest.bytes
+}
+
+// flush sends what has waited, now that the socket has room.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 || c.rest == nil {
+		return
+	}
+	if err := c.rest.flush(int(c.fd)); err != nil {
+		c.cutLocked(err)
+		return
+	}
+	if len(c.rest.pieces) == 0 {
+		c.rest = nil
+		c.bits &^= writing
+		c.armLocked()
+		c.drainedLocked()
+	}
+	c.owner.SentLocked()
+}
+
+// drainedLocked does what was to be done when all is sent.
+func (c *Conn) drainedLocked() {
+	if c.bits&finished != 0 {
+		c.cutLocked(nil)
+	} else if c.bits&halved != 0 {
+		unix.Shutdown(int(c.fd), unix.SHUT_WR)
+	}
+}
+
+func (c *Conn) interestLocked() uint32 {
+	events := uint32(unix.EPOLLIN)
+	if c.bits&(paused|busy) != 0 {
+		events = 0
+	}
+	if c.bits&writing != 0 {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// armLocked makes the loop's epoll watch for what the Conn waits for. A paused Conn with
+// nothing to write is not watched at all, for epoll tells of a hang-up unasked and again
+// and again.
+func (c *Conn) armLocked() {
+	if c.fd < 0 {
+		return
+	}
+	wanted := c.bits&busy == 0 && (c.bits&paused == 0 || c.bits&cut != 0) || c.bits&writing != 0
+	switch {
+	case wanted && c.bits&armed == 0:
+		c.bits |= armed
+		c.loop.control(unix.EPOLL_CTL_ADD, c.fd, c.interestLocked())
+	case wanted:
+		c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interestLocked())
+	case c.bits&armed != 0:
+		c.bits &^= armed
+		c.loop.control(unix.EPOLL_CTL_DEL, c.fd, 0)
+	}
+}
+
+// PauseLocked stops reading, after what Data is called with now.
+func (c *Conn) PauseLocked() {
+	if c.bits&paused == 0 {
+		c.bits |= paused
+		c.armLocked()
+	}
+}
+
+// ResumeLocked reads again.
+func (c *Conn) ResumeLocked() {
+	if c.bits&paused != 0 {
+		c.bits &^= paused
+		c.armLocked()
+	}
+}
+
+// BusyLocked reports whether Data runs, or may be about to.
+func (c *Conn) BusyLocked() bool { return c.bits&busy != 0 || c.cork != nil }
+
+// CutLocked closes the Conn soon, sent or not; Ended is called with err. Only the first
+// call counts.
+func (c *Conn) CutLocked(err error) { c.cutLocked(err) }
+
+func (c *Conn) cutLocked(err error) {
+	if c.fd < 0 || c.bits&cut != 0 {
+		return
+	}
+	c.err = err
+	c.bits |= cut
+	// The loop closes it: it hears of a hang-up now.
+	unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
+	c.bits &^= paused
+	if c.bits&busy == 0 {
+		c.armLocked()
+	}
+}
+
+// FinishLocked closes the Conn when all that was written is sent.
+func (c *Conn) FinishLocked() {
+	if c.fd >= 0 {
+		c.bits |= finished
+		if c.rest == nil && c.cork == nil {
+			c.drainedLocked()
+		}
+	}
+}
+
+// HalveLocked ends what this side sends when all is sent: the peer sees the end of the
+// stream, and what it still sends is read.
+func (c *Conn) HalveLocked() {
+	if c.fd >= 0 {
+		c.bits |= halved
+		if c.rest == nil && c.cork == nil {
+			c.drainedLocked()
+		}
+	}
+}
+
+// SilentLocked is for how long nothing was read, about.
+func (c *Conn) SilentLocked() time.Duration {
+	return time.Duration(c.loop.clock()-c.read) * clockTick
+}
+
+// SetDeadline has the Owner's Expire called in d, or a little later (an eighth of it at
+// most). It replaces the deadline before; zero or less means none.
+func (c *Conn) SetDeadline(d time.Duration) {
+	if d <= 0 {
+		c.loop.wheel.Stop(&c.timer.Timer)
+		return
+	}
+	c.loop.wheel.Set(&c.timer.Timer, c, d, min(d/8, time.Second))
+}
+
+// Expire is for the wheel.
+func (c *Conn) Expire(*wheel.Timer) { c.owner.Expire() }
+
+// ready reads once and calls the Owner. It runs on one goroutine at a time.
+func (c *Conn) ready(w *worker, events uint32) {
+	c.mu.Lock()
+	fd := c.fd
+	if fd < 0 {
+		c.mu.Unlock()
+		return
+	}
+	if c.bits&cut != 0 {
+		c.endLocked(c.err)
+		return
+	}
+	if c.bits&paused != 0 {
+		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 { // epoll would tell it for ever
+			c.endLocked(unix.ECONNRESET)
+			return
+		}
+		c.mu.Unlock() // the event is older than the pause
+		return
+	}
+	c.mu.Unlock()
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buffer[0])), uintptr(len(w.buffer)), 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		c.mu.Lock()
+		if c.bits&cut == 0 {
+			c.err = errno
+		}
+		c.endLocked(c.err)
+		return
+	case n == 0:
+		c.mu.Lock()
+		if c.bits&cut == 0 {
+			c.err = io.EOF
+		}
+		c.endLocked(c.err)
+		return
+	}
+	c.mu.Lock()
+	c.cork = &w.answer
+	c.read = c.loop.now.Load()
+	c.mu.Unlock()
+	more := c.owner.Data(w.buffer[:n])
+	c.mu.Lock()
+	c.uncorkLocked()
+	if !more {
+		c.bits |= finished
+	}
+	if c.bits&cut != 0 || c.bits&finished != 0 && c.rest == nil {
+		c.endLocked(c.err)
+		return
+	}
+	if c.bits&halved != 0 && c.rest == nil {
+		c.drainedLocked()
+	}
+	c.mu.Unlock()
+}
+
+// uncorkLocked sends what Data has written.
+func (c *Conn) uncorkLocked() {
+	if c.cork == nil {
+		return
+	}
+	gathered := *c.cork
+	if len(gathered) > 0 && c.fd >= 0 && c.bits&cut == 0 {
+		c.sendLocked(gathered, nil, false)
+	}
+	*c.cork = gathered[:0]
+	c.cork = nil
+}
+
+// endLocked closes the Conn, unlocks it and tells its Owner.
+func (c *Conn) endLocked(err error) {
+	fd := c.fd
+	c.fd, c.rest, c.cork = -1, nil, nil
+	c.mu.Unlock()
+	c.loop.wheel.Stop(&c.timer.Timer)
+	c.loop.group.remove(fd)
+	unix.Close(int(fd))
+	c.owner.Ended(err)
+	c.loop.group.open.Add(-1)
+}
+
+// takenOver is called when another goroutine leads the loop while this Conn's Owner is
+// still called.
+func (c *Conn) takenOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bits&returned != 0 {
+		c.bits &^= returned
+		return
+	}
+	c.bits |= busy
+	c.uncorkLocked()
+	c.armLocked()
+}
+
+// StartLocked ends the time in which the Conn is not read yet: after Group.Add it counts as
+// busy, so that its Owner can make itself ready.
+func (c *Conn) StartLocked() {
+	c.bits &^= busy
+	c.read = c.loop.now.Load()
+	c.armLocked()
+}
+
+// done is called when the Owner's call has returned on a goroutine that does not lead.
+func (c *Conn) done() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bits&busy == 0 {
+		c.bits |= returned
+		return
+	}
+	c.bits &^= busy
+	c.armLocked()
+}

@@ -1,0 +1,31 @@
+package loop
+
+import (
+	"errors"
+	"time"
+)
+
+// Patience is how long an Owner may keep a loop before another goroutine takes the loop
+// over; it happens after one to two times as long.
+const Patience = 2 * time.Millisecond
+
+// Owner is whom a Conn belongs to. Its methods are called one at a time for one Conn.
+type Owner interface {
+	// Data is called with what was read. b belongs to the loop and is used again when
+	// Data returns. What the Owner writes meanwhile is sent when Data returns, in one go.
+	// It returns false when it wants no more: the Conn is closed as soon as what it has
+	// written is sent.
+	Data(b []byte) bool
+	// Ended is called last, once, when the Conn is closed and takes no more. The error
+	// is io.EOF if the peer ended the connection, what CutLocked was given, or what the
+	// system said; nil if the Owner wanted it.
+	Ended(err error)
+	// SentLocked is called when some of what had to wait was sent, with the Conn locked.
+	SentLocked()
+	// Expire is called when the Conn's deadline has passed, see Conn.SetDeadline; while
+	// Data runs, too. It must not block.
+	Expire()
+}
+
+// ErrClosed is the error of what is done to a Conn that is closed.
+var ErrClosed = errors.New("loop: connection is closed")

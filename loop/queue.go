@@ -1,0 +1,71 @@
+package loop
+
+import "golang.org/x/sys/unix"
+
+// queue is what a socket has not taken: pieces that are sent in order. Pieces that are
+// shared among connections are kept as they are, others are copied into one that is the
+// queue's own.
+type queue struct {
+	pieces [][]byte
+	bytes  int64
+	own    bool // the last piece is the queue's, and may be appended to
+}
+
+const pieceSize = 16 << 10
+
+func (q *queue) push(b []byte, shared bool) {
+	q.bytes += int64(len(b))
+	if shared && len(b) > 256 { // a small copy costs less than a piece
+		q.pieces = append(q.pieces, b)
+		q.own = false
+		return
+	}
+	if q.own {
+		last := &q.pieces[len(q.pieces)-1]
+		if len(*last)+len(b) <= pieceSize {
+			*last = append(*last, b...)
+			return
+		}
+	}
+	q.pieces = append(q.pieces, append(make([]byte, 0, max(len(b), 512)), b...))
+	q.own = true
+}
+
+// sent removes the first n bytes.
+func (q *queue) sent(n int) {
+	q.bytes -= int64(n)
+	gone := 0
+	for n > 0 {
+		first := &q.pieces[gone]
+		if n < len(*first) {
+			*first = (*first)[n:]
+			break
+		}
+		n -= len(*first)
+		*first = nil
+		gone++
+	}
+	q.pieces = q.pieces[gone:]
+	if len(q.pieces) == 0 {
+		q.own = false
+	}
+}
+
+// flush writes as much as the socket takes; an error is not EAGAIN.
+func (q *queue) flush(fd int) error {
+	const atOnce = 64
+	for len(q.pieces) > 0 {
+		n, err := unix.Writev(fd, q.pieces[:min(len(q.pieces), atOnce)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		q.sent(n)
+	}
+	return nil
+}

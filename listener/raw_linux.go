@@ -1,0 +1,122 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// AcceptFD is Accept for an event loop: it returns the bare descriptor of the next
+// connection, non-blocking and close-on-exec, with TCP_NODELAY and keep-alive set. The
+// caller closes it. It waits as Accept does, so it belongs into a goroutine of its own.
+// Only Linux has it.
+func (l *Listener) AcceptFD() (int, error) {
+	for {
+		fd, err := l.socket.(interface{ acceptFD() (int, error) }).acceptFD()
+		if err == nil {
+			l.trouble.passed()
+			if l.addr.Network() == "tcp" {
+				tune(fd, l.alive)
+			}
+			return fd, nil
+		}
+		if err := l.wait(err); err != nil {
+			return -1, err
+		}
+	}
+}
+
+// acceptFD accepts through a second descriptor, since a net.Listener lends its own for
+// a moment only.
+func (p *polled) acceptFD() (int, error) {
+	raw, err := p.rawFile()
+	if err != nil {
+		return -1, err
+	}
+	conn, err := raw.SyscallConn()
+	if err != nil {
+		return -1, net.ErrClosed
+	}
+	fd := -1
+	waitErr := conn.Read(func(listening uintptr) bool {
+		for {
+			fd, err = accept4(int(listening), unix.SOCK_NONBLOCK)
+			if err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
+		}
+	})
+	if waitErr != nil {
+		return -1, net.ErrClosed // all that waiting can fail with
+	}
+	return fd, err
+}
+
+func (p *polled) rawFile() (*os.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, net.ErrClosed
+	}
+	if p.raw == nil {
+		raw, err := p.inner.File()
+		if err != nil {
+			return nil, err
+		}
+		p.raw = raw
+	}
+	return p.raw, nil
+}
+
+// accept4 accepts without asking for the peer's address. The new descriptor is
+// close-on-exec.
+func accept4(fd, flags int) (int, error) {
+	conn, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(conn), nil
+}
+
+// errNoNet is what accept says where the network of a queued connection has gone.
+const errNoNet = unix.ENONET
+
+// The keep-alive of package net.
+const (
+	aliveIdle     = 15 * time.Second
+	aliveInterval = 15 * time.Second
+	aliveCount    = 9
+)
+
+// tune sets on a TCP connection what package net sets on its own. It fails only where
+// the peer has left already, which the first read tells.
+func tune(fd int, alive net.KeepAliveConfig) error {
+	seconds := func(d, unset time.Duration) int {
+		if d == 0 {
+			d = unset
+		}
+		return int((d + time.Second - 1) / time.Second)
+	}
+	errs := []error{
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+	}
+	// A negative duration or count leaves the system's own, as in package net.
+	if n := seconds(alive.Idle, aliveIdle); n > 0 {
+		errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, n))
+	}
+	if n := seconds(alive.Interval, aliveInterval); n > 0 {
+		errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, n))
+	}
+	count := alive.Count
+	if count == 0 {
+		count = aliveCount
+	}
+	if count > 0 {
+		errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, count))
+	}
+	return errors.Join(errs...)
+}

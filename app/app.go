@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+)
+
+// App is what a worker serves. ServeHTTP is called from many goroutines at once.
+//
+// An App that also has a String method is named by it in the log.
+type App interface {
+	http.Handler
+}
+
+// Starter is an App with something to do before its first request. The worker calls
+// Start once, before it listens; ctx ends when the worker is told to stop meanwhile.
+// An error ends the worker with exit status 3.
+type Starter interface {
+	Start(ctx context.Context) error
+}
+
+// Closer is an App with something to release. The worker calls Close once after the
+// last request, and only if Start succeeded. ctx ends with the worker's patience.
+type Closer interface {
+	Close(ctx context.Context) error
+}
+
+// Start calls a's Start, where it has one.
+func Start(ctx context.Context, a App) error {
+	if s, ok := a.(Starter); ok {
+		return s.Start(ctx)
+	}
+	return nil
+}
+
+// Close calls a's Close, where it has one.
+func Close(ctx context.Context, a App) error {
+	if c, ok := a.(Closer); ok {
+		return c.Close(ctx)
+	}
+	return nil
+}
+
+// Describe names a for the log: its String, else its type.
+func Describe(a App) string {
+	if s, ok := a.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", a)
+}

@@ -1,0 +1,44 @@
+// Package builtin holds the applications that are part of the command: something to
+// see a worker answer with, and something to measure it by.
+package builtin
+
+import "net/http"
+
+// builtins is the table of what there is, in the order in which help shows it.
+var builtins = []struct {
+	name string
+	help string
+	open func() http.Handler
+}{
+	{"hello", "answers hello world", func() http.Handler { return Hello{} }},
+	{"bench", "arithmetic, a wait of 75 to 100 ms, an HTML page", func() http.Handler { return &Bench{} }},
+}
+
+// Lookup finds a built-in by its word.
+func Lookup(name string) (open func() http.Handler, ok bool) {
+	for _, b := range builtins {
+		if b.name == name {
+			return b.open, true
+		}
+	}
+	return nil, false
+}
+
+// Names are the words of the built-ins.
+func Names() []string {
+	names := make([]string, len(builtins))
+	for i, b := range builtins {
+		names[i] = b.name
+	}
+	return names
+}
+
+// Help is a line on what a built-in does, or "" where there is none of this name.
+func Help(name string) string {
+	for _, b := range builtins {
+		if b.name == name {
+			return b.help
+		}
+	}
+	return ""
+}

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+
+	"github.com/chaussette/chaussette/app/builtin"
+	"github.com/chaussette/chaussette/internal/nearest"
+)
+
+// Options say how an App is opened. The zero value, and nil, open it with defaults.
+type Options struct {
+	// Arguments are the words after the application's name on the command line.
+	Arguments []string
+	// Python is for Python apps alone.
+	Python PythonOptions
+}
+
+// PythonOptions say how a Python app is run.
+type PythonOptions struct {
+	// Path are folders to append to sys.path.
+	Path []string
+	// NoMonkey leaves the standard library unpatched on backends of green threads.
+	NoMonkey bool
+}
+
+// Open opens the application that name names. The App is not started yet: see [Starter].
+//
+// The error is a [*NameError] where there is no such application, and a [*LoadError]
+// where there is one that cannot be loaded.
+func Open(_ context.Context, name string, _ *Options) (App, error) {
+	n, err := Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	switch n.Kind {
+	case Builtin:
+		open, ok := builtin.Lookup(n.Path)
+		if !ok {
+			return nil, unknown(name, "there is no such built-in")
+		}
+		return open(), nil
+	default:
+		return nil, unknown(name, "this is the name of a "+n.Kind.String()+" app, and this version serves only what is built in "+
+			"(a Go app can call server.Main from a main of its own)")
+	}
+}
+
+func unknown(name, reason string) error {
+	return &NameError{Name: name, Reason: reason, Nearest: nearest.To(name, builtin.Names()), Known: builtin.Names()}
+}

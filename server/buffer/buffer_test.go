@@ -1,0 +1,168 @@
+package buffer_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chaussette/chaussette/server/buffer"
+)
+
+func TestBuffer(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, size := range []int{0, 1, buffer.InMemory, buffer.InMemory + 1, 3*buffer.InMemory + 7} {
+		var b buffer.Buffer
+		want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		for rest := want; len(rest) > 0; {
+			n := min(len(rest), 100_003)
+			if _, err := b.Write(rest[:n]); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		r, err := b.Reader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) || b.Size() != int64(size) {
+			t.Errorf("%d bytes came back as %d (Size %d), %v", size, len(got), b.Size(), err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestBufferLimit(t *testing.T) {
+	b := buffer.Buffer{Limit: 10}
+	defer b.Close()
+	if _, err := b.Write(make([]byte, 8)); err != nil {
+		t.Error(err)
+	}
+	if n, err := b.Write(make([]byte, 3)); n != 0 || !errors.Is(err, buffer.ErrFull) {
+		t.Errorf("Write over the limit = %d, %v", n, err)
+	}
+	if _, err := b.Write(make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBufferWithoutRoom(t *testing.T) {
+	t.Setenv("TMPDIR", "/does/not/exist")
+	var b buffer.Buffer
+	defer b.Close()
+	if _, err := b.Write(make([]byte, buffer.InMemory+1)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Write = %v", err)
+	}
+}
+
+// The app is called once the request is whole, and has returned when the first byte of
+// the response goes out.
+func TestHandlerKeepsTheAppFromTheClient(t *testing.T) {
+	requestBody, sendBody := io.Pipe()
+	called, returned := make(chan bool, 1), make(chan bool, 1)
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		called <- true
+		body, err := io.ReadAll(r.Body)
+		if err != nil || r.ContentLength != int64(len(body)) || len(r.TransferEncoding) > 0 {
+			t.Errorf("the app sees %d bytes, Content-Length %d, %v", len(body), r.ContentLength, err)
+		}
+		_, _ = w.Write(body)
+		returned <- true
+	})
+	h := buffer.Handler(app, 0, slog.New(slog.DiscardHandler))
+	r := httptest.NewRequest("POST", "/", requestBody)
+	r.ContentLength, r.TransferEncoding = -1, []string{"chunked"}
+	recorder := httptest.NewRecorder()
+	w := writerFunc{recorder, func() {
+		select {
+		case <-returned:
+			returned <- true
+		default:
+			t.Error("the response began before the app had returned")
+		}
+	}}
+	served := make(chan bool)
+	go func() { h.ServeHTTP(w, r); close(served) }()
+	_, _ = io.WriteString(sendBody, "half ") // has been read when this returns
+	select {
+	case <-called:
+		t.Error("the app was called with half a request")
+	default:
+	}
+	_, _ = io.WriteString(sendBody, "whole")
+	_ = sendBody.Close()
+	<-served
+	if got := recorder.Body.String(); got != "half whole" || recorder.Header().Get("Content-Length") != "10" {
+		t.Errorf("got %q %v", got, recorder.Header())
+	}
+}
+
+// writerFunc calls before each write.
+type writerFunc struct {
+	http.ResponseWriter
+	before func()
+}
+
+func (w writerFunc) WriteHeader(status int) { w.before(); w.ResponseWriter.WriteHeader(status) }
+func (w writerFunc) Write(p []byte) (int, error) {
+	w.before()
+	return w.ResponseWriter.Write(p)
+}
+
+func TestHandlerResponses(t *testing.T) {
+	for _, c := range []struct {
+		name, method string
+		app          http.HandlerFunc
+		status       int
+		length       string
+		body         string
+	}{
+		{"nothing written", "GET", func(http.ResponseWriter, *http.Request) {}, 200, "0", ""},
+		{"a status alone", "GET", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, 404, "0", ""},
+		{"no content", "GET", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(204)
+			if _, err := io.WriteString(w, "x"); !errors.Is(err, http.ErrBodyNotAllowed) {
+				t.Errorf("a body with 204: %v", err)
+			}
+		}, 204, "", ""},
+		{"the first status holds", "GET", func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(201)
+			w.WriteHeader(500)
+			_, _ = io.WriteString(w, "made")
+		}, 201, "4", "made"},
+		{"too large", "GET", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Set-Cookie", "of the response that is not sent")
+			_, err := w.Write(make([]byte, 101))
+			if !errors.Is(err, buffer.ErrFull) {
+				t.Errorf("Write = %v", err)
+			}
+		}, 500, "", "The response could not be buffered.\n"},
+		{"flush is not supported", "GET", func(w http.ResponseWriter, _ *http.Request) {
+			if err := http.NewResponseController(w).Flush(); !errors.Is(err, http.ErrNotSupported) {
+				t.Errorf("Flush = %v", err)
+			}
+		}, 200, "0", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log bytes.Buffer
+			w := httptest.NewRecorder()
+			buffer.Handler(c.app, 100, slog.New(slog.NewTextHandler(&log, nil))).ServeHTTP(w, httptest.NewRequest(c.method, "/", nil))
+			if w.Code != c.status || w.Header().Get("Content-Length") != c.length || w.Body.String() != c.body {
+				t.Errorf("got %d, Content-Length %q, %q", w.Code, w.Header().Get("Content-Length"), w.Body)
+			}
+			if c.status == 500 && (!strings.Contains(log.String(), "buffer-limit") || w.Header().Get("Set-Cookie") != "") {
+				t.Errorf("headers %v, log %q", w.Header(), log.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package buffer
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+)
+
+// Handler returns next with request and response buffered: next is called when the
+// whole request is there, and has returned before the first byte of the response is
+// sent. A response over limit bytes (0 is none) becomes a 500, and next is told by the
+// error of its Write.
+//
+// Flush and Hijack are not supported in such a response; interim responses (1xx) are
+// sent at once.
+func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			var in Buffer
+			defer in.Close()
+			if _, err := io.Copy(&in, r.Body); err != nil {
+				refuse(w, r, err, log)
+				return
+			}
+			reader, err := in.Reader()
+			if err != nil {
+				refuse(w, r, err, log)
+				return
+			}
+			whole := r.WithContext(r.Context()) // a handler does not change its caller's Request
+			whole.Body, whole.ContentLength, whole.TransferEncoding = io.NopCloser(reader), in.Size(), nil
+			r = whole
+		}
+		out := response{to: w, head: r.Method == http.MethodHead, body: Buffer{Limit: limit}}
+		defer out.body.Close()
+		next.ServeHTTP(&out, r)
+		if err := out.send(); err != nil {
+			log.Log(r.Context(), slog.LevelError, "the response cannot be sent",
+				"method", r.Method, "path", r.URL.Path, "error", err)
+		}
+	})
+}
+
+// refuse answers for a request whose body could not be had. Where the engine knows
+// better (the body was too large, or late) it replaces this answer by its own.
+func refuse(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
+	log.Debug("request body", "method", r.Method, "path", r.URL.Path, "error", err)
+	http.Error(w, "The request's body did not arrive.", http.StatusBadRequest)
+}
+
+// response is the ResponseWriter that keeps what the app writes.
+type response struct {
+	to     http.ResponseWriter
+	head   bool // the method is HEAD
+	status int  // 0 until the app has set it
+	body   Buffer
+	err    error // the first that Write returned
+}
+
+func (w *response) Header() http.Header { return w.to.Header() }
+
+func (w *response) WriteHeader(status int) {
+	switch {
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		w.to.WriteHeader(status)
+	case w.status == 0:
+		w.status = status
+	}
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if w.status < 200 || w.status == http.StatusNoContent || w.status == http.StatusNotModified {
+		return 0, http.ErrBodyNotAllowed
+	}
+	n, err := w.body.Write(p)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return n, err
+}
+
+// send sends what has been kept.
+func (w *response) send() error {
+	header := w.Header()
+	if w.err != nil {
+		clear(header)
+		http.Error(w.to, "The response could not be buffered.", http.StatusInternalServerError)
+		if errors.Is(w.err, ErrFull) {
+			return errors.New("it is larger than --buffer-limit; a backend that streams takes any size")
+		}
+		return w.err
+	}
+	body, err := w.body.Reader()
+	if err != nil {
+		return err
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if header.Get("Content-Length") == "" && (!w.head || w.body.Size() > 0) && w.status >= 200 &&
+		w.status != http.StatusNoContent && w.status != http.StatusNotModified {
+		header.Set("Content-Length", strconv.FormatInt(w.body.Size(), 10))
+	}
+	w.to.WriteHeader(w.status)
+	if w.body.Size() == 0 {
+		return nil
+	}
+	// An error here is the client's, who has left: nothing is wrong with the response.
+	_, _ = io.Copy(w.to, body)
+	return nil
+}

@@ -1,0 +1,102 @@
+package std
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+)
+
+// conn is an accepted connection. It is counted until it is closed, by whomever: an app
+// that hijacked it as well. Where a client is too slow with its headers it answers 408,
+// since net/http would close without a word.
+type conn struct {
+	net.Conn
+	engine *Engine
+	state  atomic.Int32 // the http.ConnState
+	// unanswered: bytes have come since the last answer. With a state that is not active
+	// they are the first part of a request.
+	unanswered atomic.Bool
+	closed     atomic.Bool
+}
+
+// connState is told by net/http what becomes of a connection.
+func connState(c net.Conn, s http.ConnState) {
+	if c, ok := c.(*conn); ok {
+		c.state.Store(int32(s))
+	}
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	switch {
+	case n > 0:
+		c.unanswered.Store(true)
+	case err != nil && os.IsTimeout(err):
+		c.timedOut()
+	}
+	return n, err
+}
+
+const requestTimeout = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+// timedOut tells a client whose request does not end that its time is over (RFC 9110,
+// 15.5.9). Beneath TLS nothing can be said.
+func (c *conn) timedOut() {
+	if s := http.ConnState(c.state.Load()); s != http.StateNew && s != http.StateIdle {
+		return
+	}
+	if !c.unanswered.Load() || c.engine.tls {
+		return
+	}
+	_, _ = io.WriteString(c.Conn, requestTimeout)
+	c.engine.log.Info("a request's headers did not arrive in time",
+		"remote", c.RemoteAddr(), "header-timeout", c.engine.limits.HeaderTimeout)
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	c.unanswered.Store(false)
+	return c.Conn.Write(p)
+}
+
+// ReadFrom keeps sendfile: net/http asks a connection for it.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	c.unanswered.Store(false)
+	if to, ok := c.Conn.(io.ReaderFrom); ok {
+		return to.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+}
+
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	if c.closed.CompareAndSwap(false, true) && c.engine.open.Add(-1) == 0 {
+		select {
+		case c.engine.emptied <- struct{}{}:
+		default: // it has been told already
+		}
+	}
+	return err
+}
+
+// CloseWrite lets net/http end a connection in order after a response that refused the
+// rest of a request.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// NetConn is the connection itself, for those who hijacked this one and need the descriptor.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
+// SyscallConn gives access to the descriptor.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, syscall.EINVAL
+}

@@ -1,0 +1,163 @@
+// Package std is the HTTP engine on net/http: a goroutine a connection, HTTP/1.0, 1.1
+// and 2, TLS, and all that middleware expects. Around net/http it puts what a worker
+// owes its clients and its operator: limits that answer when they bite (package
+// limits), an app that may panic or write too late, and a drain that breaks no request.
+package std
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/chaussette/chaussette/server/limits"
+)
+
+// Options say how an [Engine] serves. The zero value serves HTTP with default limits.
+type Options struct {
+	Limits limits.Limits
+	// TLS, where it is set, has the certificates; HTTP/2 is then negotiated.
+	TLS *tls.Config
+	// NoHTTP2 leaves HTTP/2 out, with TLS and without.
+	NoHTTP2 bool
+	// AccessLog, where it is set, gets a line for each request.
+	AccessLog *slog.Logger
+	// Log gets the rest: a panic with its stack, a limit that bit. nil is slog.Default.
+	Log *slog.Logger
+}
+
+// Engine serves connections. Serve may be called for several listeners; Drain and Close
+// end them all, and the connections.
+type Engine struct {
+	app      http.Handler
+	limits   limits.Limits
+	log      *slog.Logger
+	access   *slog.Logger
+	tls      bool
+	server   *http.Server
+	refusals *refusals
+
+	draining atomic.Bool
+	open     atomic.Int64  // connections, hijacked ones as well
+	emptied  chan struct{} // told, without waiting, when open falls to 0
+}
+
+// New returns an Engine that serves app.
+func New(app http.Handler, o *Options) *Engine {
+	if o == nil {
+		o = &Options{}
+	}
+	e := &Engine{
+		app:     app,
+		limits:  o.Limits.WithDefaults(),
+		log:     o.Log,
+		access:  o.AccessLog,
+		tls:     o.TLS != nil,
+		emptied: make(chan struct{}, 1),
+	}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	e.server = e.newServer(e, o)
+	e.refusals = newRefusals(e.newServer(http.HandlerFunc(busy), o))
+	return e
+}
+
+func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(!o.NoHTTP2)
+	protocols.SetUnencryptedHTTP2(!o.NoHTTP2)
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         &protocols,
+		TLSConfig:         o.TLS.Clone(),
+		MaxHeaderBytes:    e.limits.HeaderSize,
+		ReadHeaderTimeout: e.limits.HeaderTimeout,
+		IdleTimeout:       e.limits.IdleTimeout,
+		ConnState:         connState,
+		ErrorLog:          slog.NewLogLogger(quiet{e.log.Handler()}, slog.LevelWarn),
+	}
+}
+
+// Serve accepts connections from l and serves them until l is closed, or Drain or Close.
+// Its error is nil then, and otherwise why l cannot be accepted from.
+func (e *Engine) Serve(l net.Listener) error {
+	var err error
+	accepted := &acceptor{Listener: l, engine: e}
+	if e.tls {
+		err = e.server.ServeTLS(accepted, "", "")
+	} else {
+		err = e.server.Serve(accepted)
+	}
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// StartDraining has each connection end with its next response (Connection: close; in
+// HTTP/2 GOAWAY). Connections are still accepted where the listeners are open.
+func (e *Engine) StartDraining() { e.draining.Store(true) }
+
+// WaitIdle waits until no connection is open, or ctx ends.
+func (e *Engine) WaitIdle(ctx context.Context) error {
+	for e.open.Load() > 0 {
+		select {
+		case <-e.emptied:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Drain ends the engine without breaking a request: it lets idle connections answer one
+// more for at most idle (a client may be sending on one just now, and would find it
+// closed), waits for running requests, and returns. The listeners that Serve was given
+// are closed by now, or soon. Where ctx ends first, Drain closes what is left, and
+// returns ctx.Err().
+//
+// Hijacked connections are closed by who hijacked them, before: Drain waits for them
+// only as long as for idle ones.
+func (e *Engine) Drain(ctx context.Context, idle time.Duration) error {
+	e.StartDraining()
+	patience, cancel := context.WithTimeout(ctx, idle)
+	defer cancel()
+	_ = e.WaitIdle(patience)
+	err := e.server.Shutdown(ctx)
+	if err != nil {
+		e.log.Warn("connections are cut: their requests took longer than the graceful timeout", "connections", e.open.Load())
+	}
+	return errors.Join(err, e.Close())
+}
+
+// Close closes listeners and connections at once.
+func (e *Engine) Close() error {
+	e.draining.Store(true)
+	return errors.Join(e.server.Close(), e.refusals.close())
+}
+
+// Connections is how many are open.
+func (e *Engine) Connections() int { return int(e.open.Load()) }
+
+// quiet takes net/http's own reports of a handshake that a port scanner broke off down
+// to debug: they are about the client, and may be many.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(context.Context, slog.Level) bool { return true }
+
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "http: TLS handshake error") {
+		r.Level = slog.LevelDebug
+	}
+	if !q.Handler.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return q.Handler.Handle(ctx, r)
+}

@@ -1,0 +1,133 @@
+package std_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chaussette/chaussette/server/limits"
+	"github.com/chaussette/chaussette/server/std"
+)
+
+// certificate is httptest's, for example.com, and a client that trusts it.
+func certificate(t *testing.T) (*tls.Config, *http.Transport) {
+	t.Helper()
+	donor := httptest.NewTLSServer(http.NotFoundHandler())
+	defer donor.Close()
+	roots := donor.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	return &tls.Config{Certificates: donor.TLS.Certificates},
+		&http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "example.com"}}
+}
+
+func proto(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }
+
+func get(t *testing.T, transport *http.Transport, url string) string {
+	t.Helper()
+	client := http.Client{Transport: transport, Timeout: patience}
+	r, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestProtocols(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		tls     bool
+		noHTTP2 bool
+		client  func(*http.Protocols)
+		want    string
+	}{
+		{"HTTP/1.1", false, false, func(p *http.Protocols) { p.SetHTTP1(true) }, "HTTP/1.1"},
+		{"HTTP/2 without TLS", false, false, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }, "HTTP/2.0"},
+		{"HTTP/1.1 with TLS", true, false, func(p *http.Protocols) { p.SetHTTP1(true) }, "HTTP/1.1"},
+		{"HTTP/2 with TLS", true, false, func(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true) }, "HTTP/2.0"},
+		{"HTTP/2 left out", true, true, func(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true) }, "HTTP/1.1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, transport, scheme := std.Options{NoHTTP2: c.noHTTP2}, &http.Transport{}, "http://"
+			if c.tls {
+				o.TLS, transport = certificate(t)
+				scheme = "https://"
+			}
+			transport.Protocols = new(http.Protocols)
+			c.client(transport.Protocols)
+			defer transport.CloseIdleConnections()
+			s := serve(t, proto, o)
+			if got := get(t, transport, scheme+s.addr); got != c.want {
+				t.Errorf("the app saw %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// A draining engine tells clients of HTTP/2 to go (GOAWAY), and answers them before.
+func TestDrainHTTP2(t *testing.T) {
+	tlsConfig, transport := certificate(t)
+	transport.ForceAttemptHTTP2 = true
+	defer transport.CloseIdleConnections()
+	s := serve(t, proto, std.Options{TLS: tlsConfig})
+	get(t, transport, "https://"+s.addr)
+	s.StartDraining()
+	if got := get(t, transport, "https://"+s.addr); got != "HTTP/2.0" {
+		t.Errorf("while draining: %q", got)
+	}
+	s.stop()
+	if err := s.Drain(context.Background(), 0); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+}
+
+func TestMaxConnectionsWithTLS(t *testing.T) {
+	tlsConfig, transport := certificate(t)
+	defer transport.CloseIdleConnections()
+	s := serve(t, proto, std.Options{TLS: tlsConfig, Limits: limits.Limits{Connections: 1}})
+	get(t, transport, "https://"+s.addr)
+	other := transport.Clone()
+	defer other.CloseIdleConnections()
+	r, err := (&http.Client{Transport: other, Timeout: patience}).Get("https://" + s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if r.StatusCode != 503 {
+		t.Errorf("the one too many got %d", r.StatusCode)
+	}
+}
+
+// A client that takes nothing of its response is cut off, and the app is told.
+func TestSendTimeout(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel has no TCP_USER_TIMEOUT")
+	}
+	result := make(chan error, 1)
+	app := func(w http.ResponseWriter, _ *http.Request) {
+		chunk := []byte(strings.Repeat("x", 1<<20))
+		for {
+			if _, err := w.Write(chunk); err != nil {
+				result <- err
+				return
+			}
+		}
+	}
+	s := serve(t, app, std.Options{Limits: limits.Limits{SendTimeout: 100 * time.Millisecond}})
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	select {
+	case <-result:
+	case <-time.After(patience):
+		t.Error("the app still writes to a client that reads nothing")
+	}
+}

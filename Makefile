@@ -33,6 +33,19 @@ setup: ## install what the tests need: Debian packages, npm, Go modules
 test: setup ## every test, under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: man
+man: ## the manual page, build/chaussette.1
+	@mkdir -p build
+	$(GO) run ./internal/man > build/chaussette.1
+
+.PHONY: bench
+bench: bench-http bench-ws ## every benchmark; each can be run alone
+
+.PHONY: bench-http
+bench-http: build ## the HTTP engines next to bare net/http: CPU per request
+	scripts/setup bench
+	$(GO) run ./bench/http -chaussette bin/chaussette
+
 .PHONY: bench-ws
 bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md
 	scripts/setup bench

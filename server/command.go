@@ -1,0 +1,204 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chaussette/chaussette/app"
+	"github.com/chaussette/chaussette/server/logs"
+)
+
+// Opener opens the application that the command line names: app.Open.
+type Opener func(ctx context.Context, name string, o *app.Options) (app.App, error)
+
+// Main serves a as the chaussette command serves an app, with every option of its command
+// line, and exits.
+func Main(a http.Handler) {
+	open := func(context.Context, string, *app.Options) (app.App, error) { return a, nil }
+	os.Exit(execute(command(newFlags(), open, false)))
+}
+
+// Exec runs the chaussette command with the process's arguments, and exits. What the
+// first argument names, open opens.
+func Exec(open Opener) { os.Exit(execute(Command(open))) }
+
+// Command is the chaussette command.
+func Command(open Opener) *cobra.Command { return command(newFlags(), open, true) }
+
+func execute(cmd *cobra.Command) int {
+	err := cmd.Execute()
+	status := ExitStatus(err)
+	switch {
+	case err == nil:
+	case status == exitUsage:
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\nTry '%s --help'.\n", cmd.Name(), err, cmd.Name())
+	case !isLogged(err):
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %v\n", cmd.Name(), err)
+	}
+	return status
+}
+
+// loggedError is an error that the log has.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
+
+func isLogged(err error) bool {
+	var logged loggedError
+	return errors.As(err, &logged)
+}
+
+// command makes the command: the one that opens apps by name, or that of a program which
+// is its own app.
+func command(f *flags, open Opener, named bool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "chaussette [options] [application] [arguments...]",
+		Short:         "Serve an application on a socket that a process manager has opened",
+		Long:          long,
+		Example:       examples,
+		Version:       Version(),
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return applicationNames(), cobra.ShellCompDirectiveDefault
+		},
+	}
+	if !named {
+		name := programName()
+		cmd.Use, cmd.Long, cmd.Example = name+" [options]", "Serve this application.", ""
+		cmd.Short, cmd.Args, cmd.ValidArgsFunction = "Serve this application", cobra.NoArgs, nil
+	}
+	for _, g := range f.groups {
+		cmd.Flags().AddFlagSet(g.set)
+	}
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolP("help", "h", false, "show this help")
+	cmd.Flags().Bool("version", false, "show the version")
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
+	cmd.SetUsageFunc(func(cmd *cobra.Command) error { return writeUsage(cmd, f, named) })
+	cmd.SetHelpFunc(func(cmd *cobra.Command, _ []string) { writeHelp(cmd) })
+	completeFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := fromEnv(cmd.Flags()); err != nil {
+			return &UsageError{err}
+		}
+		if err := f.finish(cmd.Flags()); err != nil {
+			return &UsageError{err}
+		}
+		return serve(cmd, f, open, args)
+	}
+	return cmd
+}
+
+// serve is what the command does when its options are right.
+func serve(cmd *cobra.Command, f *flags, open Opener, args []string) error {
+	c := f.config
+	// Before anything is opened: a mistyped name must not cost more than its message.
+	if _, err := LookupBackend(c.Backend); err != nil {
+		return err
+	}
+	closeLogs, err := f.openLogs(&c)
+	if err != nil {
+		return &OpenError{"the log", err}
+	}
+	defer closeLogs()
+
+	name, options := "", &f.app
+	if len(args) > 0 {
+		name, options.Arguments = args[0], args[1:]
+	}
+	c.HookEnv = append(environment(cmd.Flags()), envName("application")+"="+name,
+		envName("arguments")+"="+strings.Join(options.Arguments, " "))
+
+	f.warnOfPython(c.Log, name)
+	err = run(cmd.Context(), c, func(ctx context.Context) (app.App, error) { return open(ctx, name, options) })
+	if err != nil && ExitStatus(err) != exitUsage {
+		c.Log.Log(context.Background(), logs.LevelCritical, err.Error(), "exit-status", ExitStatus(err))
+		return loggedError{err}
+	}
+	return err
+}
+
+// warnOfPython reports options that have no effect, since the app is not Python's.
+func (f *flags) warnOfPython(log *slog.Logger, name string) {
+	if n, err := app.Parse(name); err != nil || n.Kind == app.Python || n.Kind == app.Paste {
+		return
+	}
+	if f.pythonPath != "" {
+		log.Warn("--python-path is for Python apps, and has no effect on this one")
+	}
+	if f.app.Python.NoMonkey {
+		log.Warn("--no-monkey is for Python apps, and has no effect on this one")
+	}
+}
+
+func run(ctx context.Context, c Config, open func(context.Context) (app.App, error)) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	a, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := New(a, c)
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}
+
+// openLogs opens the log and the access log, and puts them into c.
+func (f *flags) openLogs(c *Config) (closeAll func(), err error) {
+	level, err := logs.ParseLevel(f.logLevel)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]*logs.File{} // by path: one file, one descriptor
+	open := func(path string) (io.Writer, error) {
+		if file, ok := files[path]; ok {
+			return file, nil
+		}
+		file, err := logs.OpenFile(path)
+		if err == nil {
+			files[path] = file
+		}
+		return file, err
+	}
+	closeAll = func() {
+		for _, file := range files {
+			_ = file.Close()
+		}
+	}
+	output, err := open(f.logOutput)
+	if err != nil {
+		return nil, err
+	}
+	c.Log = slog.New(logs.NewHandler(output, logs.Format(f.logFormat), level))
+	slog.SetDefault(c.Log) // what libraries and the app log goes there as well
+	if f.accessLog != "" {
+		access, err := open(f.accessLog)
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		c.AccessLog = slog.New(logs.NewHandler(access, logs.Format(f.logFormat), slog.LevelInfo))
+	}
+	c.ReopenLogs = func() error {
+		var errs []error
+		for _, file := range files {
+			errs = append(errs, file.Reopen())
+		}
+		return errors.Join(errs...)
+	}
+	return closeAll, nil
+}

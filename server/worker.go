@@ -1,0 +1,319 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chaussette/chaussette/app"
+	"github.com/chaussette/chaussette/listener"
+	"github.com/chaussette/chaussette/server/buffer"
+	"github.com/chaussette/chaussette/server/gate"
+	"github.com/chaussette/chaussette/server/std"
+)
+
+// Worker serves one app on the sockets of one address, from Run to its end.
+type Worker struct {
+	config  Config
+	backend Backend
+	app     app.App
+	log     *slog.Logger
+	tls     *tls.Config
+}
+
+// New returns a Worker for a. The error is a usage error, or an [*OpenError] for
+// certificates that cannot be read.
+func New(a app.App, c Config) (*Worker, error) {
+	if err := c.check(); err != nil {
+		return nil, &UsageError{err}
+	}
+	c = c.withDefaults()
+	backend, err := LookupBackend(c.Backend)
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{config: c, backend: backend, app: a, log: c.Log}
+	if c.CertFile != "" {
+		if w.tls, err = loadTLS(c.CertFile, c.KeyFile); err != nil {
+			return nil, &OpenError{"the certificate", err}
+		}
+	}
+	return w, nil
+}
+
+func loadTLS(certFile, keyFile string) (*tls.Config, error) {
+	if keyFile == "" {
+		keyFile = certFile
+	}
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}}, nil
+}
+
+// Run starts the app, serves it, and returns after the drain that a signal or the end of
+// ctx began: nil, or what ended it otherwise. Run takes the process's signals while it
+// runs. After SIGHUP it returns only where the program could not be executed anew.
+func (w *Worker) Run(ctx context.Context) error {
+	signals := takeSignals()
+	defer signals.release()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	var again reexec
+	if err := w.life(ctx, signals, &again); err != nil || !again.wanted {
+		return err
+	}
+	return again.exec()
+}
+
+// life is everything between the app's start and its end. What is opened in it is
+// closed in it, in reverse, whatever happens.
+func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err error) {
+	// A signal to stop ends the start as well: an app may take its time to load.
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stopped := signals.cancelOnStop(cancel)
+	defer stopped()
+
+	if err := app.Start(starting, w.app); err != nil {
+		if stopped() {
+			return nil
+		}
+		return &OpenError{"the app", err}
+	}
+	defer func() { err = errors.Join(err, w.closeApp()) }()
+	w.log.Info("Application is " + app.Describe(w.app))
+
+	if err := w.hook(starting, "pre-hook", w.config.PreHook); err != nil {
+		if stopped() {
+			return nil
+		}
+		return &OpenError{"the pre-hook", err}
+	}
+	defer func() {
+		// Also after SIGTERM, and where serving failed: what the pre-hook set up is there.
+		if hookErr := w.hook(context.WithoutCancel(ctx), "post-hook", w.config.PostHook); hookErr != nil {
+			w.log.Error("the post-hook failed", "error", hookErr)
+		}
+	}()
+
+	listeners, err := w.listen(starting)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, listeners.Close()) }()
+	if stopped() {
+		return nil
+	}
+	return w.serve(ctx, listeners, signals, again)
+}
+
+// listen opens the sockets.
+func (w *Worker) listen(ctx context.Context) (listener.Listeners, error) {
+	address, err := inFamily(ctx, w.config.Address, w.config.Family)
+	if err != nil {
+		return nil, &OpenError{"the socket", err}
+	}
+	listeners, err := listener.Open(address, &listener.Options{
+		Backlog:  w.config.Backlog,
+		UnixMode: w.config.UnixMode,
+		Logger:   w.log,
+	})
+	if err != nil {
+		return nil, &OpenError{"the socket", err}
+	}
+	w.checkFamily(listeners)
+	return listeners, nil
+}
+
+func (w *Worker) closeApp() error {
+	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
+	defer cancel()
+	if err := app.Close(ctx, w.app); err != nil {
+		return fmt.Errorf("the app did not close: %w", err)
+	}
+	return nil
+}
+
+// handler is the app behind what the backend puts before it.
+func (w *Worker) handler() http.Handler {
+	h := http.Handler(w.app)
+	if w.config.Spawn > 0 {
+		h = gate.New(w.config.Spawn, w.config.SpawnQueue).Handler(h, func(r *http.Request) {
+			w.log.Warn("a request is refused with 503: the queue is full", "method", r.Method, "path", r.URL.Path,
+				"spawn", w.config.Spawn, "spawn-queue", w.config.SpawnQueue)
+		})
+	}
+	if w.backend.Buffered {
+		h = buffer.Handler(h, w.config.Limits.WithDefaults().Buffered, w.log)
+	}
+	return h
+}
+
+// serve serves until something ends it, and drains.
+func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signals *signals, again *reexec) error {
+	engine := std.New(w.handler(), &std.Options{
+		Limits:    w.config.Limits,
+		TLS:       w.tls,
+		NoHTTP2:   w.config.NoHTTP2,
+		AccessLog: w.config.AccessLog,
+		Log:       w.log,
+	})
+	failed := make(chan error, len(listeners))
+	var accepting sync.WaitGroup
+	w.log.Info("Serving on " + listeners.String())
+	for _, l := range listeners {
+		accepting.Go(func() { failed <- engine.Serve(l) })
+	}
+	w.log.Info("Using " + w.backend.String() + " as a backend")
+	if w.config.Spawn > 0 {
+		w.log.Info(fmt.Sprintf("Spawning method: %d", w.config.Spawn))
+	}
+	defer func() {
+		_ = engine.Close()
+		_ = listeners.Close()
+		accepting.Wait()
+	}()
+	notify := notifier{w.log}
+	notify.ready()
+
+	reason, err := w.wait(ctx, signals, failed)
+	if err != nil {
+		return err
+	}
+	switch reason {
+	case stop:
+		notify.stopping()
+	case reload, restart:
+		notify.reloading()
+		if err := again.hold(listeners); err != nil {
+			return err
+		}
+	}
+	if reason == restart {
+		return nil
+	}
+	return w.drain(engine, listeners, signals, reason)
+}
+
+// drainIdle is how long a draining worker leaves idle connections open, so that a
+// request that is on its way finds the worker there. Its answer closes the connection.
+const drainIdle = 2 * time.Second
+
+// drain ends the engine. While a reload waits for idle connections the worker goes on to
+// accept: it may be the only one, and what is accepted now is answered now.
+func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals *signals, why reason) error {
+	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
+	defer cancel()
+	stopped := signals.cancelOnStop(cancel)
+	defer stopped()
+	idle := min(drainIdle, w.config.GracefulTimeout/2)
+
+	start := time.Now()
+	w.log.Info("Draining", "connections", engine.Connections(), "graceful-timeout", w.config.GracefulTimeout)
+	engine.StartDraining()
+	if why == reload {
+		patience, cancel := context.WithTimeout(ctx, idle)
+		_ = engine.WaitIdle(patience)
+		cancel()
+		idle = 0
+	}
+	closed := listeners.Close()
+	err := engine.Drain(ctx, idle)
+	if stopped() {
+		return errSecondSignal
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // the log has it; the worker has done what it was told
+	}
+	w.log.Info("Drained", "duration", time.Since(start).Round(time.Millisecond))
+	return errors.Join(err, closed)
+}
+
+var errSecondSignal = errors.New("ended by a second signal before the drain was over")
+
+// reason is why a worker stops serving.
+type reason int
+
+const (
+	stop    reason = iota // after a drain
+	reload                // after a drain, to begin anew
+	restart               // at once, to begin anew: the reloader waits for nobody
+)
+
+// wait returns when there is a reason to stop serving, or serving failed.
+func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error) (reason, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+
+	var parent <-chan struct{}
+	if w.config.ExitWithParent {
+		var err error
+		if parent, err = watchParent(ctx); err != nil {
+			return stop, &OpenError{"--exit-with-parent", err}
+		}
+	}
+	changed := make(chan string, 1)
+	if w.config.Reload {
+		reloader, err := newReloader(w.config.ReloadPaths, w.log)
+		if err != nil {
+			return stop, &OpenError{"--use-reloader", err}
+		}
+		defer reloader.close()
+		watching.Go(func() {
+			if path, err := reloader.changed(ctx); err == nil {
+				changed <- path
+			}
+		})
+	}
+	for {
+		select {
+		case s := <-signals.received:
+			switch s {
+			case syscall.SIGHUP:
+				if err := canReexec(); err != nil {
+					w.log.Error("SIGHUP: the program cannot be executed anew, and serves on", "error", err)
+					continue
+				}
+				w.log.Info("SIGHUP: executing anew")
+				return reload, nil
+			case syscall.SIGUSR1:
+				w.reopenLogs()
+			default:
+				w.log.Info("Stopping", "signal", s)
+				return stop, nil
+			}
+		case path := <-changed:
+			w.log.Info("Restarting: a file has changed", "file", path)
+			return restart, nil
+		case <-parent:
+			w.log.Info("Stopping: the parent process has ended")
+			return stop, nil
+		case <-ctx.Done():
+			return stop, nil
+		case err := <-failed:
+			return stop, fmt.Errorf("accept: %w", err)
+		}
+	}
+}
+
+func (w *Worker) reopenLogs() {
+	if w.config.ReopenLogs == nil {
+		return
+	}
+	if err := w.config.ReopenLogs(); err != nil {
+		w.log.Error("SIGUSR1: a log file cannot be opened again, the old one is kept", "error", err)
+		return
+	}
+	w.log.Info("SIGUSR1: log files opened again")
+}

@@ -42,6 +42,15 @@ func (r *reexec) hold(ls listener.Listeners) error {
 	return nil
 }
 
+// abandon gives the wish up.
+func (r *reexec) abandon() error {
+	if !r.wanted {
+		return nil
+	}
+	r.wanted = false
+	return r.held.Close()
+}
+
 // exec replaces the process by the program, and returns only where that fails.
 func (r *reexec) exec() error {
 	err := r.held.Exec(executable, os.Args, os.Environ())

@@ -30,10 +30,10 @@ func (s *signals) release() {
 
 func isStop(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT }
 
-// cancelOnStop calls cancel when a signal to stop arrives, until the function that it
-// returns is called, which reports whether one has. Other signals are kept for whoever
-// reads received next.
-func (s *signals) cancelOnStop(cancel func()) (end func() (stopped bool)) {
+// onStop calls stop at each signal to stop, until the function that it returns is
+// called, which reports whether one came. Other signals are kept for whoever reads
+// received next.
+func (s *signals) onStop(stop func()) (end func() (stopped bool)) {
 	done, result := make(chan struct{}), make(chan bool)
 	go func() {
 		var kept []os.Signal
@@ -43,7 +43,7 @@ func (s *signals) cancelOnStop(cancel func()) (end func() (stopped bool)) {
 			case sig := <-s.received:
 				if isStop(sig) {
 					stopped = true
-					cancel()
+					stop()
 				} else if !slices.Contains(kept, sig) {
 					kept = append(kept, sig)
 				}

@@ -80,7 +80,7 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 	// A signal to stop ends the start as well: an app may take its time to load.
 	starting, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stopped := signals.cancelOnStop(cancel)
+	stopped := signals.onStop(cancel)
 	defer stopped()
 
 	if err := app.Start(starting, w.app); err != nil {
@@ -201,7 +201,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if reason == restart {
 		return nil
 	}
-	return w.drain(engine, listeners, signals, reason)
+	return w.drain(engine, listeners, signals, again)
 }
 
 // drainIdle is how long a draining worker leaves idle connections open, so that a
@@ -209,18 +209,28 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 const drainIdle = 2 * time.Second
 
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
-// accept: it may be the only one, and what is accepted now is answered now.
-func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals *signals, why reason) error {
+// accept: it may be the only one, and what is accepted now is answered now. A signal to
+// stop turns a reload into a stop; the one after ends the drain at once.
+func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
-	stopped := signals.cancelOnStop(cancel)
-	defer stopped()
+	reloading, stops := again.wanted, 0
+	second := 1
+	if reloading {
+		second = 2
+	}
+	ended := signals.onStop(func() {
+		if stops++; stops == second {
+			cancel()
+		}
+	})
+	defer ended()
 	idle := min(drainIdle, w.config.GracefulTimeout/2)
 
 	start := time.Now()
 	w.log.Info("Draining", "connections", engine.Connections(), "graceful-timeout", w.config.GracefulTimeout)
 	engine.StartDraining()
-	if why == reload {
+	if reloading {
 		patience, cancel := context.WithTimeout(ctx, idle)
 		_ = engine.WaitIdle(patience)
 		cancel()
@@ -228,13 +238,16 @@ func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals
 	}
 	closed := listeners.Close()
 	err := engine.Drain(ctx, idle)
-	if stopped() {
-		return errSecondSignal
+	if ended(); stops >= second {
+		return errors.Join(errSecondSignal, again.abandon())
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // the log has it; the worker has done what it was told
 	}
 	w.log.Info("Drained", "duration", time.Since(start).Round(time.Millisecond))
+	if stops > 0 {
+		err = errors.Join(err, again.abandon())
+	}
 	return errors.Join(err, closed)
 }
 

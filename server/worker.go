@@ -68,8 +68,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer cancel()
 
 	var again reexec
-	if err := w.life(ctx, signals, &again); err != nil || !again.wanted {
-		return err
+	if err := w.life(ctx, signals, &again); err != nil {
+		return errors.Join(err, again.abandon())
+	}
+	if !again.wanted {
+		return nil
 	}
 	return again.exec()
 }
@@ -239,7 +242,7 @@ func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals
 	closed := listeners.Close()
 	err := engine.Drain(ctx, idle)
 	if ended(); stops >= second {
-		return errors.Join(errSecondSignal, again.abandon())
+		return errSecondSignal
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // the log has it; the worker has done what it was told

@@ -1,0 +1,34 @@
+package adapter
+
+import (
+	"sync"
+
+	"github.com/chaussette/chaussette/socketio/parser"
+)
+
+// Packet is a packet on its way to many sockets. It is encoded once for each protocol
+// that they speak; adapters pass the pointer on. It must not be copied.
+type Packet struct {
+	parser.Packet
+	// NoRecovery says that a client that was away does not get it later.
+	NoRecovery bool
+
+	mu      sync.Mutex
+	encoded []encoding // few: one for each protocol
+}
+
+type encoding struct{ key, value any }
+
+// Encoded returns what encode returned at the first call with this key.
+func (p *Packet) Encoded(key any, encode func(*parser.Packet) any) any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.encoded {
+		if e.key == key {
+			return e.value
+		}
+	}
+	value := encode(&p.Packet)
+	p.encoded = append(p.encoded, encoding{key, value})
+	return value
+}

@@ -1,0 +1,114 @@
+package engineio
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// handshake is the request that began a session, as text: a header map costs more.
+type handshake struct {
+	head   string
+	remote string
+}
+
+func newHandshake(r *http.Request) *handshake {
+	var b strings.Builder
+	uri := r.RequestURI
+	if uri == "" {
+		uri = r.URL.RequestURI()
+	}
+	b.WriteString(r.Method)
+	b.WriteString(" ")
+	b.WriteString(uri)
+	b.WriteString(" HTTP/1.1\r\nHost: ")
+	b.WriteString(r.Host)
+	b.WriteString("\r\n")
+	for name, values := range r.Header {
+		for _, v := range values {
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(v)
+			b.WriteString("\r\n")
+		}
+	}
+	b.WriteString("\r\n")
+	return &handshake{b.String(), r.RemoteAddr}
+}
+
+func (h *handshake) request() *http.Request {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(h.head)))
+	if err != nil { // it came over HTTP/2 with what HTTP/1.1 does not have
+		r = &http.Request{Method: http.MethodGet, Header: http.Header{}}
+	}
+	r.Body = http.NoBody
+	r.RemoteAddr = h.remote
+	return r
+}
+
+func (h *handshake) addr() net.Addr {
+	a, err := net.ResolveTCPAddr("tcp", h.remote)
+	if err != nil {
+		return &net.UnixAddr{Name: h.remote, Net: "unix"}
+	}
+	return a
+}
+
+// open is the data of the open packet.
+func (srv *Server) open(s *Session, upgrades bool) []byte {
+	o := srv.options
+	opened := struct {
+		SID          SID      `json:"sid"`
+		Upgrades     []string `json:"upgrades"`
+		PingInterval int64    `json:"pingInterval"`
+		PingTimeout  int64    `json:"pingTimeout"`
+		MaxPayload   int64    `json:"maxPayload"`
+	}{s.id, []string{}, o.PingInterval.Milliseconds(), o.PingTimeout.Milliseconds(), o.MaxPayload}
+	if upgrades && !o.NoUpgrade && srv.serves(WebSocket) {
+		opened.Upgrades = []string{string(WebSocket)}
+	}
+	data, _ := json.Marshal(opened)
+	return data
+}
+
+func (srv *Server) newSession(r *http.Request, revision Revision, value any) *Session {
+	return &Session{
+		server: srv, id: SID(srv.NewID()), value: value, revision: revision,
+		began: time.Now().UnixMilli(), secure: r.TLS != nil,
+	}
+}
+
+// cookie is the header that sets Options.Cookie, or nil.
+func (srv *Server) cookie(id SID) http.Header {
+	if srv.options.Cookie == nil {
+		return nil
+	}
+	c := *srv.options.Cookie
+	if c.Name == "" {
+		c.Name = "io"
+	}
+	if c.Path == "" {
+		c.Path = "/"
+	}
+	if c.SameSite == 0 {
+		c.SameSite = http.SameSiteLaxMode
+	}
+	c.HttpOnly = true
+	c.Value = string(id)
+	return http.Header{"Set-Cookie": {c.String()}}
+}
+
+// randomID returns n characters with 6 random bits each.
+func randomID(n int) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	for i := range b {
+		b[i] = alphabet[b[i]&63]
+	}
+	return string(b)
+}

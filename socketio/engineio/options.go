@@ -1,0 +1,96 @@
+package engineio
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/chaussette/chaussette/ws"
+)
+
+// Options of a Server. The zero value serves; nil means it.
+type Options struct {
+	// Path under which the server is, with a slash at both ends; "/engine.io/" if empty.
+	Path string
+	// Revisions that are served; all if empty. Clients of others are told so.
+	Revisions []Revision
+	// Transports that are served; both if empty.
+	Transports []TransportName
+	// NoUpgrade keeps a session that began with polling there.
+	NoUpgrade bool
+
+	// PingInterval is the time between two heartbeats; 0 means 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long an answer to one may take; 0 means 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is how long an upgrade may take until it is given up; 0 means 10 s.
+	UpgradeTimeout time.Duration
+
+	// MaxPayload is the largest body of a POST, and the largest message on WebSocket, in
+	// bytes; 0 means 1,000,000. Past it the answer is 413 or a close with 1009. Clients
+	// of revision 4 are told and keep to it.
+	MaxPayload int64
+	// MaxQueue bounds what waits for a client, in bytes; 0 means 1 MiB. Past it the
+	// session is closed. An empty queue takes any one message.
+	MaxQueue int64
+	// MaxSessions bounds the open sessions; past it a handshake is answered 503. 0 means
+	// no bound.
+	MaxSessions int
+
+	// Origins that may connect from a page of another site: "https://example.com",
+	// "*.example.com", or "*" for any. None by default.
+	Origins []string
+	// Cookie, if not nil, is set at the handshake with the session's id as its value.
+	// Nothing here needs it; load balancers may.
+	Cookie *http.Cookie
+	// Allow decides on a handshake. An error refuses it with 403, and its text is told.
+	// The value is kept as Session.Value.
+	Allow func(r *http.Request) (value any, err error)
+	// CompressionThreshold is from how many bytes on answers to polls are compressed, if
+	// the client takes it; 0 means 1024, less than 0 never.
+	CompressionThreshold int
+
+	// Tag begins every session id: that of the worker, so that its siblings know whose a
+	// session is. Letters and digits; a random one if empty.
+	Tag string
+	// Engine carries WebSockets where the request's context has none (ws.WithEngine).
+	Engine ws.Engine
+	// Logger is told why clients are refused. Nil discards.
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() *Options {
+	var w Options
+	if o != nil {
+		w = *o
+	}
+	if w.Path == "" {
+		w.Path = "/engine.io/"
+	}
+	if len(w.Revisions) == 0 {
+		w.Revisions = []Revision{Revision09, Revision3, Revision4}
+	}
+	if len(w.Transports) == 0 {
+		w.Transports = []TransportName{Polling, WebSocket}
+	}
+	fill(&w.PingInterval, 25*time.Second)
+	fill(&w.PingTimeout, 20*time.Second)
+	fill(&w.UpgradeTimeout, 10*time.Second)
+	fill(&w.MaxPayload, 1_000_000)
+	fill(&w.MaxQueue, 1<<20)
+	fill(&w.CompressionThreshold, 1024)
+	if w.Tag == "" {
+		w.Tag = randomID(4)
+	}
+	if w.Logger == nil {
+		w.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &w
+}
+
+func fill[T comparable](field *T, otherwise T) {
+	var zero T
+	if *field == zero {
+		*field = otherwise
+	}
+}

@@ -1,0 +1,65 @@
+package engineio
+
+import (
+	"sync/atomic"
+
+	"github.com/chaussette/chaussette/ws"
+)
+
+// Prepared is messages that go to many Sessions one after another, encoded once for each
+// way to carry them. It may be used by any number of goroutines.
+type Prepared struct {
+	messages []Message
+	encoded  [4]atomic.Pointer[ws.Prepared] // by class
+}
+
+// Prepare returns messages for SendPrepared. They must not be changed any more.
+func Prepare(messages ...Message) *Prepared { return &Prepared{messages: messages} }
+
+// Messages are what p was made of.
+func (p *Prepared) Messages() []Message { return p.messages }
+
+// frames returns p as WebSocket frames. Two goroutines may both encode them at first.
+func (p *Prepared) frames(r Revision, bare bool) *ws.Prepared {
+	class := 0
+	switch {
+	case r == Revision3 && !bare:
+		class = 1
+	case r == Revision3:
+		class = 2
+	case r == Revision09:
+		class = 3
+	}
+	if f := p.encoded[class].Load(); f != nil {
+		return f
+	}
+	f := frames(p.messages, r, bare)
+	p.encoded[class].Store(f)
+	return f
+}
+
+func frames(messages []Message, r Revision, bare bool) *ws.Prepared {
+	list := make([]ws.Message, len(messages))
+	for i, m := range messages {
+		typ, prefix := framing(m.Binary, r, bare)
+		data := m.Data
+		if prefix >= 0 {
+			data = append([]byte{byte(prefix)}, data...)
+		}
+		list[i] = ws.Message{Type: typ, Data: data}
+	}
+	return ws.Prepare(list...)
+}
+
+// framing says how a message goes on WebSocket, and which byte before it; -1 for none.
+func framing(binary bool, r Revision, bare bool) (typ ws.MessageType, prefix int) {
+	switch {
+	case binary && r == Revision3 && !bare:
+		return ws.Binary, int(PacketMessage - '0')
+	case binary:
+		return ws.Binary, -1
+	case r == Revision09:
+		return ws.Text, -1
+	}
+	return ws.Text, int(PacketMessage)
+}

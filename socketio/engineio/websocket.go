@@ -1,0 +1,241 @@
+package engineio
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/chaussette/chaussette/ws"
+)
+
+// socket is a Session as its ws.Conn calls it.
+type socket Session
+
+func (c *socket) Open(*ws.Conn) {}
+
+func (c *socket) Message(_ *ws.Conn, typ ws.MessageType, data []byte) {
+	s := (*Session)(c)
+	p, err := s.decodeFrame(typ, data)
+	if err != nil {
+		s.end(TransportError, err)
+		return
+	}
+	_ = s.receive(p)
+}
+
+func (c *socket) Close(_ *ws.Conn, err *ws.CloseError) {
+	reason := TransportClose
+	switch err.Code {
+	case ws.StatusProtocolError, ws.StatusMessageTooBig, ws.StatusInvalidPayload, ws.StatusTryAgainLater:
+		reason = TransportError
+	}
+	(*Session)(c).end(reason, err)
+}
+
+// decodeFrame decodes what came on WebSocket.
+func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
+	if typ == ws.Binary {
+		switch s.revision {
+		case Revision09:
+			return packet{}, errPacket
+		case Revision3:
+			if len(data) > 0 && data[0] == byte(PacketMessage-'0') {
+				return packet{PacketMessage, Message{data[1:], true}}, nil
+			}
+			// There are clients that leave out the type; they want it like that back.
+			s.bare.Store(true)
+		}
+		return packet{PacketMessage, Message{data, true}}, nil
+	}
+	if s.revision == Revision09 {
+		return decode09(data)
+	}
+	if len(data) == 0 || data[0] < '0' || data[0] > '6' {
+		return packet{}, errPacket
+	}
+	p := packet{PacketType(data[0]), Message{Data: data[1:]}}
+	if s.revision == Revision3 {
+		p.Data = undouble(p.Data) // the first versions do it here, too
+	}
+	return p, nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// sendFrames sends messages, on conn, in one write.
+func (s *Session) sendFrames(conn *ws.Conn, messages []Message) error {
+	if len(messages) != 1 {
+		return conn.SendPrepared(frames(messages, s.revision, s.bare.Load()))
+	}
+	typ, prefix := framing(messages[0].Binary, s.revision, s.bare.Load())
+	if prefix < 0 {
+		return conn.Send(typ, messages[0].Data)
+	}
+	b := buffers.Get().(*[]byte)
+	*b = append(append((*b)[:0], byte(prefix)), messages[0].Data...)
+	err := conn.Send(typ, *b)
+	if cap(*b) <= 64<<10 {
+		buffers.Put(b)
+	}
+	return err
+}
+
+func (s *Session) sendControl(conn *ws.Conn, p packet) {
+	if s.revision == Revision09 {
+		_ = conn.Send(ws.Text, wire09(p))
+		return
+	}
+	b := append([]byte{byte(p.typ)}, p.Data...)
+	_ = conn.Send(ws.Text, b)
+}
+
+// accept upgrades r. Beyond it, the request has been answered.
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header) *ws.Conn {
+	if ws.EngineFrom(r.Context()) == nil {
+		r = r.WithContext(ws.WithEngine(r.Context(), srv.engine()))
+	}
+	options := srv.accepting
+	if header != nil {
+		o := *options
+		o.Header = header
+		options = &o
+	}
+	c, err := ws.Accept(w, r, options)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// openWebSocket is a handshake on WebSocket.
+func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revision Revision, value any) {
+	s := srv.newSession(r, revision, value)
+	conn := srv.accept(w, r, srv.cookie(s.id))
+	if conn == nil {
+		return
+	}
+	s.conn = conn
+	if err := srv.add(s); err != nil {
+		_ = conn.Close(ws.StatusTryAgainLater, err.Error())
+		return
+	}
+	s.mu.Lock()
+	s.beginLocked()
+	s.mu.Unlock()
+	s.sendControl(conn, packet{PacketOpen, Message{Data: srv.open(s, false)}})
+	srv.handler.Open(s)
+	conn.Serve((*socket)(s))
+}
+
+// probe is a WebSocket that was opened for a session on polling. It becomes the transport
+// when its client has said 2probe and then 5.
+type probe struct {
+	session *Session
+	conn    *ws.Conn
+	until   int64
+	probed  bool
+}
+
+func (p *probe) deadline() int64 {
+	if p == nil {
+		return 0
+	}
+	return p.until
+}
+
+// upgrade opens a WebSocket for s.
+func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
+	s.mu.Lock()
+	allowed := s.conn == nil && s.probe == nil && s.state == stateOpen && !srv.options.NoUpgrade && s.revision != Revision09
+	s.mu.Unlock()
+	if !allowed {
+		srv.refuse(w, r, ErrBadRequest)
+		return
+	}
+	conn := srv.accept(w, r, nil)
+	if conn == nil {
+		return
+	}
+	p := &probe{session: s, conn: conn, until: srv.now() + int64(srv.options.UpgradeTimeout)}
+	s.mu.Lock()
+	if s.conn != nil || s.probe != nil || s.state != stateOpen {
+		s.mu.Unlock()
+		_ = conn.Close(ws.StatusPolicyViolation, "there is another one")
+		return
+	}
+	s.probe = p
+	s.armLocked()
+	s.mu.Unlock()
+	conn.Serve(p)
+}
+
+// dropProbeLocked gives an upgrade up. The session goes on.
+func (s *Session) dropProbeLocked() {
+	if s.probe != nil {
+		p := s.probe
+		s.probe = nil
+		_ = p.conn.Close(ws.StatusPolicyViolation, "not upgraded")
+	}
+}
+
+func (p *probe) Open(*ws.Conn) {}
+
+func (p *probe) Message(c *ws.Conn, typ ws.MessageType, data []byte) {
+	s := p.session
+	s.mu.Lock()
+	if s.conn == p.conn {
+		s.mu.Unlock()
+		(*socket)(s).Message(c, typ, data)
+		return
+	}
+	if s.probe != p {
+		s.mu.Unlock()
+		return
+	}
+	switch {
+	case typ == ws.Text && string(data) == "2probe":
+		p.probed = true
+		_ = c.Send(ws.Text, []byte("3probe"))
+		// The client waits for its poll to end before it goes on.
+		if s.polling.waiting() {
+			s.polling.finish(PacketNoop)
+		}
+		s.mu.Unlock()
+	case typ == ws.Text && string(data) == "5" && p.probed:
+		s.switchLocked(p)
+	default:
+		s.dropProbeLocked()
+		s.mu.Unlock()
+	}
+}
+
+// switchLocked makes p's connection the transport, and unlocks. What waited for a poll
+// goes there, in order: nobody else can send meanwhile.
+func (s *Session) switchLocked(p *probe) {
+	defer s.mu.Unlock()
+	old := s.polling
+	s.polling, s.probe, s.conn = nil, nil, p.conn
+	old.finish(PacketNoop)
+	for _, q := range old.queue {
+		if q.typ == PacketMessage {
+			_ = s.sendFrames(p.conn, []Message{q.Message})
+		} else {
+			s.sendControl(p.conn, q)
+		}
+	}
+	old.queue, old.size = nil, 0
+	s.armLocked()
+}
+
+func (p *probe) Close(c *ws.Conn, err *ws.CloseError) {
+	s := p.session
+	s.mu.Lock()
+	if s.conn == p.conn {
+		s.mu.Unlock()
+		(*socket)(s).Close(c, err)
+		return
+	}
+	if s.probe == p {
+		s.probe = nil
+	}
+	s.mu.Unlock()
+}

@@ -1,0 +1,169 @@
+package socketio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/chaussette/chaussette/socketio/engineio"
+)
+
+// Server is an http.Handler that serves Socket.IO under Options.Engine.Path. It is also
+// the namespace "/": events are registered on it, and it is emitted to.
+type Server struct {
+	*Namespace
+	options *Options
+	engine  *engineio.Server
+
+	mu         sync.RWMutex // guards what follows
+	namespaces map[string]*Namespace
+	patterns   []*Namespace
+	closed     bool
+}
+
+// App is an app that has Socket.IO: it registers its namespaces and events.
+type App interface {
+	RegisterSocketIO(io *Server)
+}
+
+// NewServer returns a server. It is closed by Close.
+func NewServer(options *Options) *Server {
+	o := options.withDefaults()
+	srv := &Server{options: o, namespaces: map[string]*Namespace{}}
+	srv.engine = engineio.NewServer((*engine)(srv), &o.Engine)
+	srv.Namespace = srv.Of("/")
+	return srv
+}
+
+// Of returns the namespace of this name, which begins with a slash, and makes it if it is
+// not there: from then on clients may connect to it.
+func (srv *Server) Of(name string) *Namespace {
+	if name == "" || name[0] != '/' {
+		name = "/" + name
+	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if n := srv.namespaces[name]; n != nil {
+		return n
+	}
+	n := srv.newNamespace(name, &handlers{})
+	srv.namespaces[name] = n
+	return n
+}
+
+// OfMatch returns the pattern of all namespaces that match says yes to. They are made
+// when a client connects, and have the handlers and middleware of the pattern. What is
+// emitted to a pattern goes to all of them. match may be called from any goroutine.
+func (srv *Server) OfMatch(match func(name string) bool) *Namespace {
+	n := &Namespace{server: srv, name: "/*", handlers: &handlers{}, match: match}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.patterns = append(srv.patterns, n)
+	return n
+}
+
+// namespace finds the namespace of a client's CONNECT, or makes it by a pattern. The
+// client counts as one of its sockets from now on.
+func (srv *Server) namespace(name string) *Namespace {
+	srv.mu.RLock()
+	n, patterns := srv.namespaces[name], srv.patterns
+	if n != nil {
+		n.sockets.Add(1)
+	}
+	srv.mu.RUnlock()
+	if n != nil {
+		return n
+	}
+	for _, p := range patterns {
+		if !p.match(name) {
+			continue
+		}
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		if n := srv.namespaces[name]; n != nil {
+			n.sockets.Add(1)
+			return n
+		}
+		n := srv.newNamespace(name, p.handlers)
+		n.parent = p
+		n.sockets.Add(1)
+		srv.namespaces[name] = n
+		return n
+	}
+	return nil
+}
+
+func (srv *Server) newNamespace(name string, h *handlers) *Namespace {
+	n := &Namespace{server: srv, name: name, handlers: h}
+	a, err := srv.options.Adapter(name, (*serverSide)(n))
+	if err != nil {
+		// There is no server without: main has tried the adapter before.
+		panic(fmt.Errorf("socketio: adapter of %s: %w", name, err))
+	}
+	n.adapter = a
+	return n
+}
+
+// children are the namespaces that a pattern has made.
+func (srv *Server) children(pattern *Namespace) []*Namespace {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	var found []*Namespace
+	for _, n := range srv.namespaces {
+		if n.parent == pattern {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// tidy removes n if a pattern has made it and nobody is left in it.
+func (srv *Server) tidy(n *Namespace) {
+	if n.parent == nil || srv.options.KeepEmptyNamespaces || srv.options.Recovery != nil {
+		return
+	}
+	srv.mu.Lock()
+	gone := n.sockets.Load() == 0 && srv.namespaces[n.name] == n
+	if gone {
+		delete(srv.namespaces, n.name)
+	}
+	srv.mu.Unlock()
+	if gone {
+		_ = n.adapter.Close()
+	}
+}
+
+// Engine is what carries the clients: for its numbers, and to find a session.
+func (srv *Server) Engine() *engineio.Server { return srv.engine }
+
+// ServeHTTP serves what is under Options.Engine.Path, the client bundle included, and
+// answers everything else with 404.
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !srv.options.NoClient && srv.serveBundle(w, r) {
+		return
+	}
+	srv.engine.ServeHTTP(w, r)
+}
+
+// Drain refuses new clients and closes those there are, spread over the time until ctx
+// ends, so that they connect again, to another worker. OnDisconnect is told
+// ServerShutdown.
+func (srv *Server) Drain(ctx context.Context) error { return srv.engine.Drain(ctx) }
+
+// Close closes all clients and the adapters at once.
+func (srv *Server) Close() error {
+	srv.mu.Lock()
+	srv.closed = true
+	all := make([]*Namespace, 0, len(srv.namespaces))
+	for _, n := range srv.namespaces {
+		all = append(all, n)
+	}
+	srv.mu.Unlock()
+	errs := []error{srv.engine.Close()}
+	for _, n := range all {
+		errs = append(errs, n.adapter.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,3 @@
+const { XMLHttpRequest } = require('xmlhttprequest-ssl');
+module.exports = XMLHttpRequest;
+module.exports.XMLHttpRequest = XMLHttpRequest;

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,16 +98,19 @@ func (b *blocked) acceptFD() (int, error) {
 
 // next waits for a connection. The caller has the turn.
 func (b *blocked) next(flags int) (int, error) {
+	// The goroutine of the last connection, say, runs here and now rather than in a
+	// thread that would have to wake up for it.
+	runtime.Gosched()
 	// close has to know whom to wake.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	b.tid.Store(int32(unix.Gettid()))
 	defer b.tid.Store(0)
 	for !b.closed.Load() {
-		fd, err := accept4(b.fd, flags)
-		switch err {
-		case nil:
-			return fd, nil
+		fd, errno := blockingSyscall(unix.SYS_ACCEPT4, uintptr(b.fd), 0, 0, uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
 		case unix.EINTR:
 			// close, or a signal that was not for us.
 		case unix.EAGAIN:
@@ -114,7 +118,7 @@ func (b *blocked) next(flags int) (int, error) {
 				return -1, err
 			}
 		default:
-			return -1, os.NewSyscallError("accept4", err)
+			return -1, os.NewSyscallError("accept4", errno)
 		}
 	}
 	return -1, net.ErrClosed
@@ -130,10 +134,11 @@ func (b *blocked) poll() error {
 	if flags&unix.O_NONBLOCK == 0 {
 		return nil
 	}
-	// poll is never restarted after a signal (signal(7)), so close can end it too.
-	_, err = unix.Poll([]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}}, -1)
-	if err != nil && err != unix.EINTR {
-		return os.NewSyscallError("poll", err)
+	// ppoll is never restarted after a signal (signal(7)), so close can end it too.
+	events := unix.PollFd{Fd: int32(b.fd), Events: unix.POLLIN}
+	_, errno := blockingSyscall(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&events)), 1, 0, 0, 0, 0)
+	if errno != 0 && errno != unix.EINTR {
+		return os.NewSyscallError("ppoll", errno)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/rand"
 	"encoding/json"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -48,14 +47,6 @@ func (h *handshake) request() *http.Request {
 	r.Body = http.NoBody
 	r.RemoteAddr = h.remote
 	return r
-}
-
-func (h *handshake) addr() net.Addr {
-	a, err := net.ResolveTCPAddr("tcp", h.remote)
-	if err != nil {
-		return &net.UnixAddr{Name: h.remote, Net: "unix"}
-	}
-	return a
 }
 
 // open is the data of the open packet.

@@ -94,15 +94,15 @@ func (s *Session) Request() *http.Request {
 	return head.request()
 }
 
-// RemoteAddr is the client's address.
-func (s *Session) RemoteAddr() net.Addr {
+// RemoteAddr is the client's address, as http.Request has it.
+func (s *Session) RemoteAddr() string {
 	s.mu.Lock()
 	head, conn := s.head, s.conn
 	s.mu.Unlock()
 	if conn != nil {
 		return conn.RemoteAddr()
 	}
-	return head.addr()
+	return head.remote
 }
 
 // Done tells whether the session has ended.

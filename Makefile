@@ -39,12 +39,16 @@ man: ## the manual page, build/chaussette.1
 	$(GO) run ./internal/man > build/chaussette.1
 
 .PHONY: bench
-bench: bench-http bench-ws ## every benchmark; each can be run alone
+bench: bench-http bench-accept bench-ws ## every benchmark; each can be run alone
 
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
 	scripts/setup bench
 	$(GO) run ./bench/http -chaussette bin/chaussette
+
+.PHONY: bench-accept
+bench-accept: build ## how 4 workers share the connections of one socket
+	$(GO) run ./bench/accept -chaussette bin/chaussette
 
 .PHONY: bench-ws
 bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md

@@ -54,6 +54,19 @@ function browser09() {
   return window.io;
 }
 
+if (version === '1.0') {
+  // The ws it came with does not run any more, and gave Buffers; a later one asks.
+  const engine = path.dirname(require.resolve('engine.io-client/package.json'));
+  const file = require.resolve('ws', { paths: [engine] });
+  const WebSocket = require(file);
+  require.cache[file].exports = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      Object.defineProperty(this, 'binaryType', { get: () => 'nodebuffer', set() {} });
+    }
+  };
+}
+
 const io = oldest ? browser09() : require('socket.io-client-' + version);
 
 function options(more) {

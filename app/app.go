@@ -26,6 +26,13 @@ type Closer interface {
 	Close(ctx context.Context) error
 }
 
+// Failer is an App that can come to an end by itself, as a Python app does whose process
+// crashes. Failed has one value then. The worker drains, and ends with exit status 4, so
+// that its process manager starts a fresh one.
+type Failer interface {
+	Failed() <-chan error
+}
+
 // Start calls a's Start, where it has one.
 func Start(ctx context.Context, a App) error {
 	if s, ok := a.(Starter); ok {
@@ -48,4 +55,12 @@ func Describe(a App) string {
 		return s.String()
 	}
 	return fmt.Sprintf("%T", a)
+}
+
+// Failed is a's, or nil, which never has a value.
+func Failed(a App) <-chan error {
+	if f, ok := a.(Failer); ok {
+		return f.Failed()
+	}
+	return nil
 }

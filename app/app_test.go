@@ -45,10 +45,14 @@ func TestParse(t *testing.T) {
 }
 
 func TestOpenUnknown(t *testing.T) {
-	_, err := app.Open(context.Background(), "helo", nil)
+	a, err := app.Open(context.Background(), "helo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = app.Start(context.Background(), a)
 	var e *app.NameError
 	if !errors.As(err, &e) || e.Nearest != "hello" {
-		t.Fatalf("Open = %v", err)
+		t.Fatalf("Start = %v", err)
 	}
 	for _, want := range []string{"helo", "did you mean hello?", "bench"} {
 		if !strings.Contains(err.Error(), want) {

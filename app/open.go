@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/chaussette/chaussette/app/builtin"
+	"github.com/chaussette/chaussette/app/python"
 	"github.com/chaussette/chaussette/internal/nearest"
 )
 
@@ -12,22 +13,14 @@ type Options struct {
 	// Arguments are the words after the application's name on the command line.
 	Arguments []string
 	// Python is for Python apps alone.
-	Python PythonOptions
-}
-
-// PythonOptions say how a Python app is run.
-type PythonOptions struct {
-	// Path are folders to append to sys.path.
-	Path []string
-	// NoMonkey leaves the standard library unpatched on backends of green threads.
-	NoMonkey bool
+	Python python.Options
 }
 
 // Open opens the application that name names. The App is not started yet: see [Starter].
 //
 // The error is a [*NameError] where there is no such application, and a [*LoadError]
 // where there is one that cannot be loaded.
-func Open(_ context.Context, name string, _ *Options) (App, error) {
+func Open(ctx context.Context, name string, o *Options) (App, error) {
 	n, err := Parse(name)
 	if err != nil {
 		return nil, err
@@ -39,8 +32,10 @@ func Open(_ context.Context, name string, _ *Options) (App, error) {
 			return nil, unknown(name, "there is no such built-in")
 		}
 		return open(), nil
+	case Python, Paste:
+		return openPython(ctx, n, o)
 	default:
-		return nil, unknown(name, "this is the name of a "+n.Kind.String()+" app, and this version serves only what is built in "+
+		return nil, unknown(name, "this is the name of a "+n.Kind.String()+" app, and this version serves Python apps and what is built in "+
 			"(a Go app can call server.Main from a main of its own)")
 	}
 }

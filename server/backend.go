@@ -3,6 +3,7 @@ package server
 import (
 	"slices"
 
+	"github.com/chaussette/chaussette/app/python"
 	"github.com/chaussette/chaussette/internal/nearest"
 )
 
@@ -22,21 +23,28 @@ type Backend struct {
 	// Buffered: the app is called with the whole request, and has returned before its
 	// response is sent.
 	Buffered bool
-	Help     string // a line
+	Python   python.Mode // how a Python app is run
+	Help     string      // a line
 }
 
 // backends is the table of what there is, in the order in which help shows it.
 var backends = []Backend{
-	{Name: "http", Aliases: []string{"wsgiref"}, Engine: EngineStd,
-		Help: "net/http, streaming (the default)"},
-	{Name: "waitress", Engine: EngineStd, Buffered: true,
-		Help: "request and response buffered: a slow client never holds the app"},
-	{Name: "gevent", Engine: EngineStd,
-		Help: "net/http, streaming"},
-	{Name: "eventlet", Engine: EngineStd,
-		Help: "net/http, streaming"},
-	{Name: "tornado", Engine: EngineStd, Buffered: true,
-		Help: "request and response buffered"},
+	{Name: "http", Aliases: []string{"wsgiref"}, Engine: EngineStd, Python: python.Serial,
+		Help: "streaming; Python: one request at a time (the default)"},
+	{Name: "waitress", Engine: EngineStd, Buffered: true, Python: python.Threads,
+		Help: "request and response buffered, a slow client never holds the app; Python: threads"},
+	{Name: "gevent", Engine: EngineStd, Python: python.Gevent,
+		Help: "streaming; Python: a greenlet a request"},
+	{Name: "eventlet", Engine: EngineStd, Python: python.Eventlet,
+		Help: "streaming; Python: a green thread a request"},
+	{Name: "tornado", Engine: EngineStd, Buffered: true, Python: python.Tornado,
+		Help: "request and response buffered; Python: on the Tornado loop"},
+	{Name: "fastgevent", Engine: EngineStd, Buffered: true, Python: python.Gevent,
+		Help: "request and response buffered; Python: a greenlet a request"},
+	{Name: "meinheld", Engine: EngineStd, Python: python.Serial,
+		Help: "streaming; Python: one request at a time"},
+	{Name: "bjoern", Engine: EngineStd, Python: python.Serial,
+		Help: "streaming; Python: one request at a time"},
 }
 
 // Backends are all backends, in the order in which help shows them.

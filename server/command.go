@@ -120,26 +120,13 @@ func serve(cmd *cobra.Command, f *flags, open Opener, args []string) error {
 	c.HookEnv = append(environment(cmd.Flags()), envName("application")+"="+name,
 		envName("arguments")+"="+strings.Join(options.Arguments, " "))
 
-	f.warnOfPython(c.Log, name)
+	f.forPython(&c, name, cmd.Flags())
 	err = run(cmd.Context(), c, func(ctx context.Context) (app.App, error) { return open(ctx, name, options) })
 	if err != nil && ExitStatus(err) != exitUsage {
 		c.Log.Log(context.Background(), logs.LevelCritical, err.Error(), "exit-status", ExitStatus(err))
 		return loggedError{err}
 	}
 	return err
-}
-
-// warnOfPython reports options that have no effect, since the app is not Python's.
-func (f *flags) warnOfPython(log *slog.Logger, name string) {
-	if n, err := app.Parse(name); err != nil || n.Kind == app.Python || n.Kind == app.Paste {
-		return
-	}
-	if f.pythonPath != "" {
-		log.Warn("--python-path is for Python apps, and has no effect on this one")
-	}
-	if f.app.Python.NoMonkey {
-		log.Warn("--no-monkey is for Python apps, and has no effect on this one")
-	}
 }
 
 func run(ctx context.Context, c Config, open func(context.Context) (app.App, error)) error {

@@ -20,4 +20,5 @@
 //	1  ended by a second signal, or while serving, by an error that the log has
 //	2  the command line is wrong
 //	3  the app, the socket or a hook failed to open
+//	4  the app ended by itself: a Python app's process crashed
 package server

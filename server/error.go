@@ -13,6 +13,7 @@ const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitOpen    = 3
+	exitApp     = 4
 )
 
 // UsageError says what is wrong with the command line. The worker ends with exit status 2.
@@ -51,6 +52,15 @@ func (e *OpenError) Error() string { return e.What + ": " + e.Err.Error() }
 // Unwrap returns why.
 func (e *OpenError) Unwrap() error { return e.Err }
 
+// EndedError says that the app came to an end by itself: a Python app's process crashed.
+// The worker has drained, and ends with exit status 4.
+type EndedError struct{ Err error }
+
+func (e *EndedError) Error() string { return "the app ended: " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *EndedError) Unwrap() error { return e.Err }
+
 // ExitStatus is the exit status that tells a process manager of err.
 func ExitStatus(err error) int {
 	var (
@@ -59,6 +69,7 @@ func ExitStatus(err error) int {
 		name    *app.NameError
 		open    *OpenError
 		load    *app.LoadError
+		ended   *EndedError
 	)
 	switch {
 	case err == nil:
@@ -67,6 +78,8 @@ func ExitStatus(err error) int {
 		return exitUsage
 	case errors.As(err, &open), errors.As(err, &load):
 		return exitOpen
+	case errors.As(err, &ended):
+		return exitApp
 	}
 	return exitFailed
 }

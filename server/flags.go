@@ -86,14 +86,18 @@ func newFlags() *flags {
 	s.Var(sizeFlag[int64]{&l.Buffered}, "buffer-limit", "bytes of a response that a buffering backend holds, beyond which it is a 500")
 
 	s = f.group("Python apps (no meaning for others)")
-	s.StringVar(&f.pythonPath, "python-path", "", "`folders` to append to sys.path, with a colon between them; for Python apps")
-	s.BoolVar(&f.app.Python.NoMonkey, "no-monkey", false, "leave the standard library as it is on backends of green threads; for Python apps")
+	s.StringVar(&f.app.Python.Interpreter, "python", "", "`interpreter`, or folder of a virtualenv; $VIRTUAL_ENV or python3 by default")
+	s.StringVar(&f.pythonPath, "python-path", "", "`folders` for sys.path, with a colon between them, behind the current one")
+	s.BoolVar(&f.app.Python.NoMonkey, "no-monkey", false, "leave the standard library as it is on backends of green threads")
+
+	s.Var(durationFlag{&f.app.Python.RequestTimeout}, "request-timeout", "time for the app to begin its response, beyond which the client gets 504; 0 is no limit")
+	s.BoolVar(&f.app.Python.ChildRestart, "child-restart", false, "start a Python process that has crashed again, rather than end the worker")
 
 	s = f.group("Life of the worker")
 	c.GracefulTimeout = defaultGracefulTimeout
 	s.Var(durationFlag{&c.GracefulTimeout}, "graceful-timeout", "time that running requests have to end after SIGTERM, SIGINT or SIGHUP")
-	s.StringVar(&c.PreHook, "pre-hook", "", "shell `command` to run when the app is loaded, before the worker listens")
-	s.StringVar(&c.PostHook, "post-hook", "", "shell `command` to run when the worker has stopped")
+	s.StringVar(&c.PreHook, "pre-hook", "", "shell `command` to run when the app is loaded, before the worker listens; for a Python app also pkg.mod.callable")
+	s.StringVar(&c.PostHook, "post-hook", "", "shell `command` to run when the worker has stopped; for a Python app also pkg.mod.callable")
 	s.BoolVar(&c.ExitWithParent, "exit-with-parent", false, "drain when the parent process ends")
 	s.BoolVar(&c.Reload, "use-reloader", false, "begin anew when a file changes, waiting for nobody: for development")
 	s.StringSliceVar(&c.ReloadPaths, "reload-watch", nil, "with --use-reloader: the `paths` to watch beside the program; the current folder by default")
@@ -166,7 +170,7 @@ func (f *flags) finish(set *pflag.FlagSet) error {
 	if _, err := logs.ParseLevel(f.logLevel); err != nil {
 		return fmt.Errorf("--log-level %w", err)
 	}
-	f.app.Python.Path = filepath.SplitList(f.pythonPath)
+	f.app.Python.PythonPath = filepath.SplitList(f.pythonPath)
 	c.Family = f.addressFamily
 	c.Address = f.address()
 	// On the command line zero is no limit; in a Config it is the default.

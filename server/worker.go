@@ -189,6 +189,10 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	notify.ready()
 
 	reason, err := w.wait(ctx, signals, failed)
+	if ended := (*EndedError)(nil); errors.As(err, &ended) {
+		// The requests that were in flight still get their 502.
+		return errors.Join(err, w.drain(engine, listeners, signals, again))
+	}
 	if err != nil {
 		return err
 	}
@@ -317,6 +321,8 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 			return stop, nil
 		case <-ctx.Done():
 			return stop, nil
+		case err := <-app.Failed(w.app):
+			return stop, &EndedError{err}
 		case err := <-failed:
 			return stop, fmt.Errorf("accept: %w", err)
 		}

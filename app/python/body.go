@@ -1,0 +1,202 @@
+package python
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// requestBody is what is known of a request's body before the app is called.
+type requestBody struct {
+	length int64 // -1: unknown, chunked
+	from   io.Reader
+	// asked: the client waits for 100 Continue, which the first read sends. Nothing is
+	// read before the app asks for it.
+	asked bool
+}
+
+// readBody reads a small body into req, and leaves a large one for an upload.
+func (x *exchange) readBody(req *Request) (*requestBody, error) {
+	r := x.r
+	body := &requestBody{length: r.ContentLength, from: r.Body}
+	switch {
+	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
+		body.length = 0
+		return body, nil
+	case r.Header.Get("Expect") != "":
+		body.asked, req.Ask = true, true
+	case r.ContentLength > 0 && r.ContentLength <= inlineBody:
+		req.Body = make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, req.Body)
+		return body, err
+	}
+	req.Stream = true
+	return body, nil
+}
+
+// upload passes a request's body to the child, as fast as the app reads it. One goroutine
+// runs it; the handler starts and stops it.
+type upload struct {
+	body *requestBody
+	call *Call
+	fail func() // wakes the handler after an error
+	done chan struct{}
+
+	mu      sync.Mutex
+	credit  int
+	stopped bool
+	wake    chan struct{} // has a value after credit or stop
+	err     error
+	whole   bool // the body came to its end; done guards it
+}
+
+func newUpload(r *http.Request, body *requestBody) *upload {
+	u := &upload{body: body, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if !body.asked {
+		u.credit = window
+	}
+	return u
+}
+
+// add takes n bytes of credit. The first frame for a body that waits opens the window.
+func (u *upload) add(n int) {
+	u.mu.Lock()
+	if u.body.asked {
+		u.body.asked = false
+		n += window
+	}
+	u.credit += n
+	u.mu.Unlock()
+	u.nudge()
+}
+
+func (u *upload) nudge() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (u *upload) start(call *Call, fail func()) {
+	u.call, u.fail = call, fail
+	go u.run()
+}
+
+// linger is how long a client may go on to send a body that no one reads. To close its
+// connection at once would reset it, and the response could be lost (RFC 9112, 9.6).
+const linger = 500 * time.Millisecond
+
+// stop ends the upload after the response. If the body has not come to its end, the
+// connection is closed after this.
+func (u *upload) stop(w http.ResponseWriter) {
+	u.mu.Lock()
+	u.stopped = true
+	u.mu.Unlock()
+	u.nudge()
+	if u.complete() {
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.Flush()
+	_ = control.SetReadDeadline(time.Now().Add(linger))
+	<-u.done
+	if !u.complete() {
+		_, _ = io.Copy(io.Discard, io.LimitReader(u.body.from, maxLinger))
+	}
+}
+
+// maxLinger bounds what is read for nothing, in bytes.
+const maxLinger = 64 << 20
+
+// complete says whether the whole body is with the child.
+func (u *upload) complete() bool {
+	select {
+	case <-u.done:
+		return u.failed() == nil && u.whole
+	default:
+		return false
+	}
+}
+
+// failed is why the body could not be read.
+func (u *upload) failed() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+func (u *upload) run() {
+	defer close(u.done)
+	arena := u.call.child.arena
+	var heap []byte
+	fast := false
+	for {
+		limit, ok := u.await()
+		if !ok {
+			return
+		}
+		var buf []byte
+		slot, shared := uint32(0), false
+		// A slot is for those who fill it: a slow client would keep it for nothing.
+		if fast {
+			slot, shared = arena.take()
+		}
+		if shared {
+			buf = arena.slot(slot)
+		} else {
+			if heap == nil {
+				heap = make([]byte, 32<<10)
+			}
+			buf = heap
+		}
+		n, err := u.body.from.Read(buf[:min(limit, len(buf))])
+		fast = n >= 8<<10
+		if n > 0 {
+			u.mu.Lock()
+			u.credit -= n
+			u.mu.Unlock()
+		}
+		switch {
+		case shared && n > 0:
+			u.call.sendSlot(slot, n)
+			arena.release()
+		case shared:
+			arena.put(slot)
+			arena.release()
+		case n > 0:
+			u.call.Send(buf[:n])
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				u.whole = true
+				u.call.CloseSend()
+				return
+			}
+			u.mu.Lock()
+			if !u.stopped {
+				u.err = err
+			}
+			u.mu.Unlock()
+			u.fail()
+			return
+		}
+	}
+}
+
+// await waits until something may be sent.
+func (u *upload) await() (limit int, ok bool) {
+	for {
+		u.mu.Lock()
+		limit, stopped := u.credit, u.stopped
+		u.mu.Unlock()
+		if stopped {
+			return 0, false
+		}
+		if limit > 0 {
+			return limit, true
+		}
+		<-u.wake
+	}
+}

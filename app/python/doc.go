@@ -1,0 +1,61 @@
+// Package python serves a Python application: WSGI (PEP 3333), so Django, Flask, Pyramid
+// and Bottle as well, or a PasteDeploy file.
+//
+// The app runs in one child process, on the user's own interpreter. The runner that it is
+// started with is part of the Go program, needs nothing but Python's standard library,
+// and hides itself from the app. Go speaks HTTP; the child sees calls:
+//
+//	app, err := python.Open(ctx, "mysite.wsgi:application", &python.Options{Mode: python.Gevent})
+//	...
+//	err = app.Start(ctx)
+//	http.ListenAndServe(addr, app)
+//
+// [App] is an http.Handler. A server that has no goroutine to spare for a request calls
+// [App.Submit] instead, and gets the answer by callback; ServeHTTP is one user of it.
+//
+// # The pipe
+//
+// Worker and child share one stream socket pair and a piece of memory. Each frame on the
+// pair has a header of eight bytes, little endian: u32 length of what follows, u32 kind
+// in the upper 8 bits and request id in the lower 24.
+//
+//	kind         direction  body
+//	1 batch      to child   marshal: [(id, environ, body)], body None or bytes up to 64 KiB
+//	             to worker  marshal: [(id, status, headers, body)], whole responses
+//	2 data       both       a part of a body
+//	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
+//	4 end        both       the body is complete; for a response, the request is over
+//	5 abort      to child   the client has gone, nobody waits for the answer
+//	             to worker  the app failed after its response began; the request is over
+//	6 credit     both       u32 bytes, u32 0, then u32 slots: consumed, and given back
+//	7 shutdown   to child   end after what runs
+//	8 module     to child   a line with a name, then the source: the runner's modules
+//	9 options    to child   JSON; ends the modules
+//	10 open      to child   marshal: (id, environ, -1), the body follows; -2: and is
+//	                        sent only after a credit asks for it (100 Continue)
+//	16 start     to worker  marshal: [(status, headers)], the body follows
+//	17 file      to worker  u64 offset, u64 length, then as start; with a file descriptor
+//	                        (SCM_RIGHTS) whose bytes are the body; the request is over
+//	18 log       to worker  JSON: level, message, detail
+//	19 hello     to worker  JSON: version of the pipe, Python's, the proof
+//	20 ready     to worker  JSON: the app is loaded
+//	21 failed    to worker  JSON: it is not, and why
+//
+// Requests are written as soon as the pair is free; what comes meanwhile forms the next
+// batch, which one call of marshal.loads turns into ready dicts. Python does not promise
+// the marshal format between its versions, so at start each end decodes a value that it
+// knows, and the app is not served where they differ.
+//
+// A body may have 1 MiB on its way, in either direction; whoever consumes it says so by
+// credit. Parts of more than 8 KiB go through shared memory (a memfd of 128 slots of 64
+// KiB, half for each direction) while slots are free, and in frames otherwise.
+//
+// An id is free again when its answer is complete. An abort that crosses an answer
+// finds nothing to abort.
+//
+// # The end of a child
+//
+// The kernel kills the child when its worker ends (PR_SET_PDEATHSIG, Linux), and the
+// end of the pair tells it as well. When the child ends unasked, requests in flight get
+// 502, and [App.Failed] says so, unless Options.ChildRestart starts another one.
+package python

@@ -1,0 +1,70 @@
+package python
+
+import "encoding/binary"
+
+// version of the pipe: both ends must say the same. The runner is embedded, so they can
+// only differ where someone mixes two builds.
+const version = 1
+
+// kind is what a frame carries. See doc.go.
+type kind uint8
+
+const (
+	kindBatch kind = iota + 1
+	kindData
+	kindLent
+	kindEnd
+	kindAbort
+	kindCredit
+	kindShutdown
+	kindModule
+	kindOptions
+	kindOpen
+)
+
+const (
+	kindStart kind = iota + 16
+	kindFile
+	kindLog
+	kindHello
+	kindReady
+	kindFailed
+)
+
+const (
+	headerSize = 8
+	// maxID is the highest request id that fits a header.
+	maxID = 1<<24 - 1
+	// maxFrame is the longest frame that is accepted. Batches stay far below: a whole
+	// response is at most inlineBody long, and a frame that goes on and on would be
+	// buffered.
+	maxFrame = 16 << 20
+)
+
+// appendHeader appends a frame's header: u32 length, u32 kind and id, little endian.
+func appendHeader(b []byte, k kind, id uint32, length int) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(length))
+	return binary.LittleEndian.AppendUint32(b, uint32(k)<<24|id)
+}
+
+// appendFrame appends a whole frame.
+func appendFrame(b []byte, k kind, id uint32, body []byte) []byte {
+	return append(appendHeader(b, k, id, len(body)), body...)
+}
+
+// splitFrame takes the first frame off b. ok is false where b holds only a part of it.
+func splitFrame(b []byte) (k kind, id uint32, body, rest []byte, ok bool, err error) {
+	if len(b) < headerSize {
+		return 0, 0, nil, b, false, nil
+	}
+	length := binary.LittleEndian.Uint32(b)
+	head := binary.LittleEndian.Uint32(b[4:])
+	if length > maxFrame {
+		return 0, 0, nil, b, false, errFrameSize
+	}
+	end := headerSize + int(length)
+	if len(b) < end {
+		return 0, 0, nil, b, false, nil
+	}
+	return kind(head >> 24), head & maxID, b[headerSize:end], b[end:], true, nil
+}

@@ -1,0 +1,568 @@
+package python
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chaussette/chaussette/app/python/marshal"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipe is the state of a child's pipe: what is to be written, and who waits for what.
+type pipe struct {
+	reads atomic.Uint64 // counts what was read
+	begun chan struct{} // has a value after the first request in flight
+
+	mu sync.Mutex
+	// out is what is to be written, in order. The batch that begins at batch (-1:
+	// none) is its end, so further requests join it.
+	out, spare []byte
+	batch      int
+	count      int // of requests in that batch
+	writing    bool
+	rest       []byte        // what the socket did not take; write's
+	full       chan struct{} // has a value when rest is set
+	closed     bool
+	calls      []*Call // by id
+	ids        []uint32
+	live       int
+}
+
+func (p *pipe) init() {
+	p.batch = -1
+	p.full = make(chan struct{}, 1)
+	p.begun = make(chan struct{}, 1)
+}
+
+// submit sends a request. Whether it fails or not, it does not block.
+func (c *child) submit(r *Request, sink Sink) (*Call, error) {
+	call := &Call{child: c, sink: sink}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return nil, ErrChild
+	case len(c.ids) > 0:
+		call.id = c.ids[len(c.ids)-1]
+		c.ids = c.ids[:len(c.ids)-1]
+		c.calls[call.id] = call
+	case len(c.calls) > maxID:
+		return nil, ErrBusy
+	default:
+		call.id = uint32(len(c.calls))
+		c.calls = append(c.calls, call)
+	}
+	if c.live++; c.live == 1 {
+		select {
+		case c.begun <- struct{}{}:
+		default:
+		}
+	}
+	if r.Stream {
+		begin := len(c.out)
+		c.out = appendHeader(c.out, kindOpen, call.id, 0)
+		c.out = appendItem(c.out, call.id, r)
+		binary.LittleEndian.PutUint32(c.out[begin:], uint32(len(c.out)-begin-headerSize))
+		c.batch = -1
+	} else {
+		if c.batch < 0 || len(c.out)-c.batch > 4*inlineBody {
+			c.batch, c.count = len(c.out), 0
+			c.out = marshal.AppendList(appendHeader(c.out, kindBatch, 0, 0), 0)
+		}
+		c.out = appendItem(c.out, call.id, r)
+		c.count++
+		binary.LittleEndian.PutUint32(c.out[c.batch:], uint32(len(c.out)-c.batch-headerSize))
+		binary.LittleEndian.PutUint32(c.out[c.batch+headerSize+1:], uint32(c.count))
+	}
+	c.flushLocked()
+	return call, nil
+}
+
+// frameLocked queues a frame and writes it if the pipe is free.
+func (c *child) frameLocked(k kind, id uint32, body []byte) {
+	if c.closed {
+		return
+	}
+	c.out = appendFrame(c.out, k, id, body)
+	c.batch = -1
+	c.flushLocked()
+}
+
+// flushLocked writes what is queued, unless someone is at it: what comes meanwhile
+// forms the next batch. What the socket does not take at once is write's.
+func (c *child) flushLocked() {
+	if c.writing {
+		return
+	}
+	c.writing = true
+	for len(c.out) > 0 && !c.closed {
+		out := c.out
+		c.out, c.spare, c.batch = c.spare[:0], nil, -1
+		c.mu.Unlock()
+		n, err := c.tryWrite(out)
+		c.mu.Lock()
+		if err == nil && n < len(out) {
+			c.rest = out[n:]
+			c.full <- struct{}{}
+			return // still writing: write goes on
+		}
+		if cap(out) <= 16*inlineBody {
+			c.spare = out[:0]
+		}
+	}
+	c.writing = false
+}
+
+// tryWrite writes as much as goes without waiting. After an error the reader notices.
+func (c *child) tryWrite(p []byte) (n int, err error) {
+	rawErr := c.raw.Write(func(fd uintptr) bool {
+		for n < len(p) {
+			var m int
+			m, err = unix.Write(int(fd), p[n:])
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				break
+			}
+			n += m
+		}
+		if err == unix.EAGAIN {
+			err = nil
+		}
+		return true
+	})
+	return n, errors.Join(rawErr, err)
+}
+
+// write finishes what flushLocked began.
+func (c *child) write() {
+	for {
+		select {
+		case <-c.full:
+		case <-c.exited:
+			return
+		}
+		// Fails when the reader closes the connection, which then is the end.
+		_, err := c.conn.Write(c.rest)
+		c.mu.Lock()
+		c.rest, c.writing = nil, false
+		if err == nil {
+			c.flushLocked()
+		}
+		c.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// read reads the pipe until it ends.
+func (c *child) read() {
+	buf := make([]byte, 64<<10)
+	oob := make([]byte, unix.CmsgSpace(4*16))
+	var files []*os.File
+	have := 0
+	err := func() error {
+		for {
+			n, oobn, _, _, err := c.conn.ReadMsgUnix(buf[have:], oob)
+			if oobn > 0 {
+				files = append(files, receivedFiles(oob[:oobn])...)
+			}
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				return io.EOF
+			}
+			c.reads.Add(1)
+			rest := buf[:have+n]
+			for {
+				k, id, body, tail, ok, err := splitFrame(rest)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					break
+				}
+				if err := c.frame(k, id, body, &files); err != nil {
+					return fmt.Errorf("%w (kind %d, request %d, %d bytes)", err, k, id, len(body))
+				}
+				rest = tail
+			}
+			have = copy(buf, rest)
+			if have >= headerSize {
+				if want := headerSize + int(binary.LittleEndian.Uint32(buf)); want > len(buf) {
+					buf = append(make([]byte, 0, want), buf[:have]...)[:want]
+				}
+			}
+		}
+	}()
+	for _, f := range files {
+		f.Close()
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.ECONNRESET) {
+		return
+	}
+	c.log.Error("the pipe to the Python child broke", "error", err)
+	c.kill()
+}
+
+func receivedFiles(oob []byte) (files []*os.File) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "file of the app"))
+		}
+	}
+	return files
+}
+
+// frame handles one frame. body is only valid during the call.
+func (c *child) frame(k kind, id uint32, body []byte, files *[]*os.File) error {
+	switch k {
+	case kindBatch:
+		return c.answers(string(body))
+	case kindStart, kindFile:
+		return c.start(k, id, string(body), files)
+	case kindData, kindLent:
+		return c.data(k, id, body)
+	case kindEnd:
+		return c.end(id, nil)
+	case kindAbort:
+		return c.end(id, ErrAborted)
+	case kindCredit:
+		return c.credit(id, body)
+	case kindLog:
+		var record struct{ Level, Message, Detail string }
+		if json.Unmarshal(body, &record) != nil {
+			return errFrame
+		}
+		level := slog.LevelInfo
+		_ = level.UnmarshalText([]byte(record.Level))
+		if record.Detail != "" {
+			c.log.Log(context.Background(), level, record.Message, "traceback", record.Detail)
+		} else {
+			c.log.Log(context.Background(), level, record.Message)
+		}
+		return nil
+	case kindHello:
+		return c.hello(body)
+	case kindReady:
+		var ready struct{ App string }
+		if json.Unmarshal(body, &ready) != nil {
+			return errFrame
+		}
+		c.app = ready.App
+		c.report(nil)
+		return nil
+	case kindFailed:
+		var failed struct {
+			Message, Detail string
+			Missing         bool
+		}
+		if json.Unmarshal(body, &failed) != nil {
+			return errFrame
+		}
+		c.report(&LoadError{Reason: failed.Message, Traceback: failed.Detail, Missing: failed.Missing})
+		return nil
+	}
+	return errFrame
+}
+
+func (c *child) report(err error) {
+	select {
+	case c.ready <- err:
+	default:
+	}
+}
+
+// take returns the request id. final ends it.
+func (c *child) take(id uint32, final bool) (call *Call, drop bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.takeLocked(id, final)
+}
+
+func (c *child) takeLocked(id uint32, final bool) (call *Call, drop bool) {
+	if int(id) >= len(c.calls) || c.calls[id] == nil {
+		return nil, true
+	}
+	call = c.calls[id]
+	if final {
+		call.final = true
+		c.calls[id] = nil
+		c.ids = append(c.ids, id)
+		c.live--
+		if len(call.slots) > 0 {
+			call.creditLocked()
+		}
+	}
+	return call, call.aborted
+}
+
+// answers handles a batch of whole responses.
+func (c *child) answers(in string) error {
+	var d marshal.Decoder
+	d.Reset(in)
+	n, list := d.List()
+	type entry struct {
+		id   int
+		bad  error
+		call *Call
+		drop bool
+		Answer
+	}
+	entries := make([]entry, n)
+	fields := make([]Field, 0, 4*n)
+	for i := range entries {
+		e := &entries[i]
+		four, mark := d.List()
+		if four != 4 {
+			return errFrame
+		}
+		e.id = d.Int()
+		fields, e.bad = readHead(&d, &e.Answer, fields)
+		e.Body, _ = d.Bytes()
+		d.Close(mark)
+	}
+	d.Close(list)
+	if err := d.Err(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	for i := range entries {
+		e := &entries[i]
+		e.call, e.drop = c.takeLocked(uint32(e.id), true)
+	}
+	c.mu.Unlock()
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.call == nil:
+			return errFrame
+		case e.drop:
+		case e.bad != nil:
+			c.log.Error("the app sent a response that HTTP does not allow", "error", e.bad)
+			e.call.sink.Answer(badAnswer())
+		default:
+			e.call.sink.Answer(&e.Answer)
+		}
+	}
+	return nil
+}
+
+// start handles the head of a response in parts, or of a file.
+func (c *child) start(k kind, id uint32, in string, files *[]*os.File) error {
+	var file *os.File
+	var offset, length uint64
+	if k == kindFile {
+		if len(in) < 16 || len(*files) == 0 {
+			return errFrame
+		}
+		file, *files = (*files)[0], (*files)[1:]
+		offset, length = binary.LittleEndian.Uint64([]byte(in[:8])), binary.LittleEndian.Uint64([]byte(in[8:16]))
+		in = in[16:]
+	}
+	var d marshal.Decoder
+	d.Reset(in)
+	one, list := d.List()
+	two, mark := d.List()
+	a := new(Answer)
+	var bad error
+	if one == 1 && two == 2 {
+		_, bad = readHead(&d, a, nil)
+	}
+	d.Close(mark)
+	d.Close(list)
+	if one != 1 || two != 2 || d.Err() != nil || int64(offset) < 0 || int64(length) < 0 {
+		if file != nil {
+			file.Close()
+		}
+		return errFrame
+	}
+	call, drop := c.take(id, k == kindFile)
+	if bad != nil {
+		c.log.Error("the app sent a response that HTTP does not allow", "error", bad)
+		a = badAnswer()
+	}
+	switch {
+	case drop || bad != nil && file != nil:
+		if file != nil {
+			file.Close()
+		}
+		if !drop {
+			call.sink.Answer(a)
+		}
+	case file != nil:
+		call.sink.File(a, file, int64(offset), int64(length))
+	case bad != nil:
+		// The app still runs: what follows is dropped, as after an abort.
+		call.sink.Answer(a)
+		call.Abort()
+	default:
+		call.sink.Start(a)
+	}
+	return nil
+}
+
+// data handles a part of a response's body.
+func (c *child) data(k kind, id uint32, body []byte) error {
+	call, drop := c.take(id, false)
+	if call == nil {
+		return errFrame
+	}
+	chunk := Chunk{call: call, slot: -1, size: len(body)}
+	if k == kindLent {
+		if len(body) != 8 || c.arena == nil {
+			return errFrame
+		}
+		slot, size := binary.LittleEndian.Uint32(body), binary.LittleEndian.Uint32(body[4:])
+		if slot < requestSlots || slot >= requestSlots+responseSlots || size > slotSize {
+			return errFrame
+		}
+		chunk.slot, chunk.size = int32(slot), int(size)
+		c.arena.hold()
+	} else if !drop {
+		chunk.data = string(body)
+	}
+	if drop {
+		chunk.Release()
+	} else {
+		call.sink.Data(chunk)
+	}
+	return nil
+}
+
+func (c *child) end(id uint32, err error) error {
+	call, drop := c.take(id, true)
+	if call == nil {
+		return errFrame
+	}
+	if !drop {
+		call.sink.End(err)
+	}
+	return nil
+}
+
+// credit handles bytes and slots of a request's body that the child is done with.
+func (c *child) credit(id uint32, body []byte) error {
+	if len(body) < 8 || len(body)%4 != 0 {
+		return errFrame
+	}
+	for slots := body[8:]; len(slots) > 0; slots = slots[4:] {
+		c.arena.put(binary.LittleEndian.Uint32(slots))
+	}
+	if call, drop := c.take(id, false); !drop {
+		call.sink.Credit(int(binary.LittleEndian.Uint32(body)))
+	}
+	return nil
+}
+
+// fail ends all that is in flight.
+func (c *child) fail(err error) {
+	c.mu.Lock()
+	c.closed = true
+	calls := c.calls
+	c.calls, c.live = nil, 0
+	for _, call := range calls {
+		if call != nil {
+			call.final = true
+		}
+	}
+	c.mu.Unlock()
+	for _, call := range calls {
+		if call != nil && !call.aborted {
+			call.sink.End(err)
+		}
+	}
+}
+
+// hello checks that both ends mean the same by their bytes.
+func (c *child) hello(body []byte) error {
+	var hello struct {
+		Version            int
+		Python, Executable string
+		Read               bool
+		Proof              string
+	}
+	if json.Unmarshal(body, &hello) != nil {
+		return errFrame
+	}
+	proof, err := hex.DecodeString(hello.Proof)
+	switch {
+	case err != nil:
+		return errFrame
+	case hello.Version != version:
+		c.report(&LoadError{Reason: fmt.Sprintf("the child speaks version %d of the pipe, the worker %d", hello.Version, version)})
+	case !hello.Read || !proofAnswers(string(proof)):
+		c.report(&LoadError{Reason: fmt.Sprintf("Python %s (%s) reads or writes the marshal format differently: please report this, and use another version of Python meanwhile", hello.Python, hello.Executable)})
+	default:
+		c.log.Info("python "+hello.Python, "interpreter", hello.Executable, "mode", c.opts.Mode.String())
+	}
+	return nil
+}
+
+// proofBatch is what the child must read as the value in runner/pipe.py.
+func proofBatch() string {
+	var b []byte
+	env := new(Environ)
+	b = marshal.AppendList(b, 3)
+	env.Reset()
+	env.Set("REQUEST_METHOD", "GET")
+	env.Set("PATH_INFO", "/caf\xe9")
+	b = appendItem(b, 1, &Request{Environ: env})
+	env.Reset()
+	env.Header("Host", "localhost")
+	x := make([]byte, 300)
+	for i := range x {
+		x[i] = 'x'
+	}
+	env.Set("QUERY_STRING", string(x))
+	b = appendItem(b, 2, &Request{Environ: env, Body: []byte{0, 0xff}})
+	env.Reset()
+	env.Header("Host", "localhost")
+	b = appendItem(b, 70000, &Request{Environ: env, Stream: true})
+	return hex.EncodeToString(b)
+}
+
+// proofAnswers checks what the child wrote for the value in runner/pipe.py.
+func proofAnswers(in string) bool {
+	var d marshal.Decoder
+	d.Reset(in)
+	n, list := d.List()
+	if n != 3 {
+		return false
+	}
+	for _, want := range []struct{ id, status, size int }{{1, 200, 2}, {70000, 404, 0}, {2, 200, 300}} {
+		four, mark := d.List()
+		id := d.Int()
+		var a Answer
+		_, err := readHead(&d, &a, nil)
+		body, ok := d.Bytes()
+		d.Close(mark)
+		if four != 4 || id != want.id || a.Status != want.status || err != nil || !ok || len(body) != want.size ||
+			len(a.Header) != 2 || a.Header[0] != (Field{"Content-Type", "text/plain"}) || a.Header[1] != (Field{"X-Name", "caf\xe9"}) {
+			return false
+		}
+	}
+	d.Close(list)
+	return d.Err() == nil && !d.More()
+}

@@ -1,0 +1,281 @@
+"""One request through a WSGI application (PEP 3333)."""
+
+import io
+import os
+import stat
+import sys
+from io import BytesIO
+
+from _chaussette.pipe import ABORT, END, INLINE, START, Gone, dumps, plain_head
+
+
+class Call:
+    """The server's side of one request: start_response and write."""
+
+    __slots__ = ("host", "id", "environ", "status", "headers", "sent", "done", "stream")
+
+    def __init__(self, host, id, environ):
+        self.host = host
+        self.id = id
+        self.environ = environ
+        self.status = None
+        self.headers = None
+        self.sent = False  # the head is on its way
+        self.done = False  # nothing more may be sent
+        self.stream = None
+
+    def start_response(self, status, headers, exc_info=None):
+        if exc_info is not None:
+            try:
+                if self.sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self.headers is not None:
+            raise AssertionError("start_response was called twice, the second time without exc_info")
+        if not isinstance(status, str):
+            raise TypeError("status is %s, want str" % type(status).__name__)
+        if type(headers) is not list:
+            headers = list(headers)
+        self.status = status
+        self.headers = headers
+        return self.write
+
+    def write(self, chunk):
+        """Send a part of the body; the head goes before the first one."""
+        if self.headers is None:
+            raise AssertionError("the body began before start_response was called")
+        if not isinstance(chunk, bytes):
+            raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
+        pipe = self.host.pipe
+        if self.done:
+            if self.stream is None:
+                return  # beyond a Content-Length that is already filled
+            raise AssertionError("write after the end of the response")
+        if not self.sent:
+            if not chunk:
+                return
+            self.sent = True
+            if len(chunk) <= INLINE and declared(self.headers) == len(chunk):
+                self.done = True
+                pipe.finish(self.id)
+                pipe.answer((self.id, self.status, self.headers, chunk))
+                # The app goes on before it ends, for as long as it likes.
+                pipe.flush()
+                return
+            self.start()
+        if chunk:
+            pipe.data(self.stream, chunk)
+
+    def start(self):
+        self.sent = True
+        pipe = self.host.pipe
+        self.stream = pipe.stream(self.id)
+        pipe.frame(START, self.id, dumps([plain_head(self.status, self.headers)], 4))
+
+    def end(self):
+        if not self.done:
+            self.done = True
+            self.host.pipe.finish(self.id)
+            if self.sent:
+                self.host.pipe.frame(END, self.id)
+            else:
+                self.host.pipe.answer((self.id, self.status, self.headers, b""))
+
+
+class Host:
+    """The application, and how its requests are run."""
+
+    def __init__(self, pipe, app, template):
+        self.pipe = pipe
+        self.app = app
+        self.template = template
+
+    def run(self, item):
+        """Run one request to its end. Never raises."""
+        id, environ, body = item
+        pipe = self.pipe
+        if pipe.aborted and id in pipe.aborted:
+            pipe.finish(id)
+            pipe.answer((id, "499 Client Closed Request", [], b""))
+            return
+        environ.update(self.template)
+        if body is None:
+            environ["wsgi.input"] = BytesIO()
+        elif type(body) is bytes:
+            environ["wsgi.input"] = BytesIO(body)
+        else:
+            environ["wsgi.input"] = io.BufferedReader(Body(pipe, pipe.streams[id]), INLINE)
+        call = Call(self, id, environ)
+        try:
+            result = self.app(environ, call.start_response)
+            if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent:
+                chunk = result[0]
+                if type(chunk) is bytes and len(chunk) <= INLINE:
+                    if type(body) is int or pipe.aborted:
+                        pipe.finish(id)
+                    call.done = True
+                    pipe.answer((id, call.status, call.headers, chunk))
+                    return
+            self.deliver(call, result)
+        except BaseException as error:  # SystemExit too: one request never ends the child
+            self.fail(call, error)
+
+    def deliver(self, call, result):
+        try:
+            kind = type(result)
+            if kind is FileWrapper and call.headers is not None and not call.sent and self.send_file(call, result):
+                return
+            if (kind is list or kind is tuple) and call.headers is not None and not call.sent:
+                if self.send_list(call, result):
+                    return
+            for chunk in result:
+                call.write(chunk)
+            if call.headers is None:
+                raise AssertionError("the application returned without calling start_response")
+            call.end()
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def send_list(self, call, chunks):
+        """Send a list: its length is known, so the response gets a Content-Length."""
+        size = 0
+        for chunk in chunks:
+            if not isinstance(chunk, bytes):
+                raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
+            size += len(chunk)
+        if size <= INLINE:
+            call.done = True
+            self.pipe.finish(call.id)
+            self.pipe.answer((call.id, call.status, call.headers, b"".join(chunks)))
+            return True
+        if declared(call.headers) is None:
+            call.headers = call.headers + [("Content-Length", str(size))]
+        return False
+
+    def send_file(self, call, wrapper):
+        """Send a regular file by the worker's sendfile. False: send it as an iterable."""
+        try:
+            fd = wrapper.filelike.fileno()
+            info = os.fstat(fd)
+            if not stat.S_ISREG(info.st_mode):
+                return False
+            try:
+                offset = wrapper.filelike.tell()
+            except (AttributeError, OSError):
+                offset = os.lseek(fd, 0, os.SEEK_CUR)
+        except (AttributeError, OSError, ValueError):
+            return False
+        length = max(0, info.st_size - offset)
+        size = declared(call.headers)
+        if size is not None:
+            length = min(length, size)
+        call.sent = call.done = True
+        self.pipe.finish(call.id)
+        self.pipe.file(call.id, call.status, call.headers, fd, offset, length)
+        return True
+
+    def fail(self, call, error):
+        """Log what went wrong and answer for the app, as far as it still can be."""
+        pipe = self.pipe
+        if type(error) is not Gone:
+            import traceback
+
+            environ = call.environ
+            where = "%s %s" % (environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+            pipe.log("error", "the app failed: " + where, traceback.format_exc())
+        if call.done:
+            return
+        call.done = True
+        pipe.finish(call.id)
+        if not call.sent:
+            pipe.answer((call.id, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error\n"))
+        else:
+            pipe.frame(ABORT, call.id)
+
+
+def declared(headers):
+    """The Content-Length among headers; None without a right one."""
+    for name, value in headers:
+        if len(name) == 14 and name.lower() == "content-length":
+            try:
+                return int(value)
+            except ValueError:
+                return None
+    return None
+
+
+class Body(io.RawIOBase):
+    """A request's body as it arrives; wsgi.input is a BufferedReader around it."""
+
+    def __init__(self, pipe, stream):
+        self.pipe = pipe
+        self.stream = stream
+        self.rest = b""
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        chunk = self.rest or self.pipe.take(self.stream)
+        count = len(buffer)
+        if len(chunk) > count:
+            buffer[:] = chunk[:count]
+            self.rest = memoryview(chunk)[count:]
+            return count
+        self.rest = b""
+        count = len(chunk)
+        buffer[:count] = chunk
+        return count
+
+    def readall(self):
+        chunks = [bytes(self.rest)]
+        self.rest = b""
+        while True:
+            chunk = self.pipe.take(self.stream)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+class FileWrapper:
+    """wsgi.file_wrapper: an iterable over a file, which the worker sends by sendfile
+    where it is a regular file that the app returns as it is."""
+
+    def __init__(self, filelike, block_size=8192):
+        self.filelike = filelike
+        self.block_size = block_size
+        close = getattr(filelike, "close", None)
+        if close is not None:
+            self.close = close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self.block_size)
+        if data:
+            return data
+        raise StopIteration
+
+    def __getitem__(self, index):
+        # The old sequence protocol, which wsgiref's wrapper has.
+        data = self.filelike.read(self.block_size)
+        if data:
+            return data
+        raise IndexError
+
+
+class Errors:
+    """wsgi.errors and sys.stderr are one; this follows sys.stderr when it is replaced."""
+
+    def write(self, text):
+        return sys.stderr.write(text)
+
+    def writelines(self, lines):
+        sys.stderr.writelines(lines)
+
+    def flush(self):
+        sys.stderr.flush()

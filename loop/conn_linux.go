@@ -35,6 +35,7 @@ const (
 	writing                   // and tells when it can be written
 	busy                      // its Owner is called on a goroutine that does not lead the loop
 	returned                  // the call has returned before its loop was taken over
+	claimed                   // the Owner runs the Conn itself
 	paused                    // the Owner wants no data
 	cut                       // to be closed at once
 	finished                  // to be closed when all is sent
@@ -173,7 +174,7 @@ func (c *Conn) drainedLocked() {
 
 func (c *Conn) interestLocked() uint32 {
 	events := uint32(unix.EPOLLIN)
-	if c.bits&(paused|busy) != 0 {
+	if c.bits&(paused|busy|claimed) != 0 {
 		events = 0
 	}
 	if c.bits&writing != 0 {
@@ -189,7 +190,7 @@ func (c *Conn) armLocked() {
 	if c.fd < 0 {
 		return
 	}
-	wanted := c.bits&busy == 0 && (c.bits&paused == 0 || c.bits&cut != 0) || c.bits&writing != 0
+	wanted := c.bits&(busy|claimed) == 0 && (c.bits&paused == 0 || c.bits&cut != 0) || c.bits&writing != 0
 	switch {
 	case wanted && c.bits&armed == 0:
 		c.bits |= armed
@@ -218,8 +219,8 @@ func (c *Conn) ResumeLocked() {
 	}
 }
 
-// BusyLocked reports whether Data runs, or may be about to.
-func (c *Conn) BusyLocked() bool { return c.bits&busy != 0 || c.cork != nil }
+// BusyLocked reports whether what comes cannot be seen, since Data runs or is not wanted.
+func (c *Conn) BusyLocked() bool { return c.bits&(busy|claimed|paused) != 0 || c.cork != nil }
 
 // CutLocked closes the Conn soon, sent or not; Ended is called with err. Only the first
 // call counts.
@@ -234,9 +235,7 @@ func (c *Conn) cutLocked(err error) {
 	// The loop closes it: it hears of a hang-up now.
 	unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
 	c.bits &^= paused
-	if c.bits&busy == 0 {
-		c.armLocked()
-	}
+	c.armLocked()
 }
 
 // FinishLocked closes the Conn when all that was written is sent.
@@ -260,6 +259,9 @@ func (c *Conn) HalveLocked() {
 	}
 }
 
+// LastReadLocked is when something was read last, by a clock of the loop's.
+func (c *Conn) LastReadLocked() uint32 { return c.read }
+
 // SilentLocked is for how long nothing was read, about.
 func (c *Conn) SilentLocked() time.Duration {
 	return time.Duration(c.loop.clock()-c.read) * clockTick
@@ -278,8 +280,9 @@ func (c *Conn) SetDeadline(d time.Duration) {
 // Expire is for the wheel.
 func (c *Conn) Expire(*wheel.Timer) { c.owner.Expire() }
 
-// ready reads once and calls the Owner. It runs on one goroutine at a time.
-func (c *Conn) ready(w *worker, events uint32) {
+// ready reads once and calls the Owner. It runs on one goroutine at a time. What the Owner
+// writes is gathered only where a slow Owner would be noticed.
+func (c *Conn) ready(w *worker, events uint32, gather bool) {
 	c.mu.Lock()
 	fd := c.fd
 	if fd < 0 {
@@ -319,7 +322,9 @@ func (c *Conn) ready(w *worker, events uint32) {
 		return
 	}
 	c.mu.Lock()
-	c.cork = &w.answer
+	if gather {
+		c.cork = &w.answer
+	}
 	c.read = c.loop.now.Load()
 	c.mu.Unlock()
 	more := c.owner.Data(w.buffer[:n])
@@ -377,10 +382,22 @@ func (c *Conn) takenOver() {
 	c.armLocked()
 }
 
-// StartLocked ends the time in which the Conn is not read yet: after Group.Add it counts as
-// busy, so that its Owner can make itself ready.
+// ClaimLocked keeps the loop from the Conn, and reports whether it could. Whoever claims it
+// may do what else the Owner's calls do, until StartLocked. The loop may still be about to
+// return from Data.
+func (c *Conn) ClaimLocked() bool {
+	if c.fd < 0 || c.bits&claimed != 0 {
+		return false
+	}
+	c.bits |= claimed
+	c.armLocked()
+	return true
+}
+
+// StartLocked gives the Conn to the loop, to which it does not belong after Group.Add and
+// ClaimLocked.
 func (c *Conn) StartLocked() {
-	c.bits &^= busy
+	c.bits &^= claimed
 	c.read = c.loop.now.Load()
 	c.armLocked()
 }

@@ -73,7 +73,7 @@ func (g *Group) Add(c *Conn, owner Owner, fd int) error {
 	g.page(fd)[fd%pageSize].Store(c)
 	g.conns.Add(1)
 	g.open.Add(1)
-	c.bits = busy
+	c.bits = claimed
 	c.read = c.loop.clock()
 	return nil
 }

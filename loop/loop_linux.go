@@ -164,7 +164,7 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 	l.group.watch()
 	l.current = c
 	state := l.state.Add(inCall)
-	c.ready(w, events)
+	c.ready(w, events, true)
 	if l.state.CompareAndSwap(state, state+1) {
 		return true
 	}
@@ -177,7 +177,7 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 func (c *Conn) claim(aside bool, events uint32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bits&busy != 0 {
+	if c.bits&(busy|claimed) != 0 {
 		if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 { // nobody will take the rest
 			c.rest = nil
 			c.bits &^= writing
@@ -194,7 +194,7 @@ func (c *Conn) claim(aside bool, events uint32) bool {
 // runAside runs c on a goroutine that leads no loop.
 func (c *Conn) runAside(events uint32) {
 	w := workers.Get().(*worker)
-	c.ready(w, events)
+	c.ready(w, events, false)
 	workers.Put(w)
 	c.done()
 }

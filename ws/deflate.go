@@ -20,9 +20,6 @@ type Deflate struct {
 	// WindowBits is the largest window, as a power of two, 8 to 15, that is agreed on
 	// where the client lets us choose. 0 means 15.
 	WindowBits int
-	// MinWindowBits declines offers in which the client wants our window to be smaller.
-	// 0 means 8, the least there is.
-	MinWindowBits int
 	// Threshold is the size in bytes below which messages are sent as they are. 0 means
 	// 128, less than 0 that all are compressed.
 	Threshold int
@@ -113,11 +110,8 @@ func acceptOffer(d *Deflate, offer string) *DeflateParams {
 		case name == "client_no_context_takeover" && !hasValue:
 			p.ClientNoContextTakeover = true
 		case name == "server_max_window_bits" && ok:
-			if bits < d.MinWindowBits {
-				return nil
-			}
 			p.serverBitsOffered = true
-			p.ServerMaxWindowBits = min(bits, max(ours, d.MinWindowBits))
+			p.ServerMaxWindowBits = min(bits, ours)
 		case name == "client_max_window_bits" && (ok || !hasValue):
 			p.clientBitsOffered = true
 			p.ClientMaxWindowBits = ours

@@ -1,309 +1,274 @@
 package epoll
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
-	"runtime/debug"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	cipher "github.com/gobwas/ws"
 
 	"github.com/chaussette/chaussette/loop"
 	"github.com/chaussette/chaussette/ws"
+	"github.com/chaussette/chaussette/ws/internal/deflate"
 	"github.com/chaussette/chaussette/ws/internal/frame"
+	"github.com/chaussette/chaussette/ws/internal/link"
 )
 
-// conn is a ws.Driver and its ws.Conn in one piece: what an idle connection costs.
+// conn is a ws.Driver and its ws.Conn in one piece: what an idle connection costs. Its
+// link.Wire is the type wire.
 type conn struct {
-	public ws.Conn
-	io     loop.Conn // its lock guards what is said to be guarded
-	engine *Engine
+	link link.Link
+	io   loop.Conn
 
-	// These belong to who runs the connection (loop.Owner.Data).
-	handler ws.Handler // the app's, or an inbox; set before the first call of Data
-	in      *incoming  // a frame or message that has not come whole, or nil
-	windows *windows   // of permessage-deflate, where a context is taken over
-	early   []byte     // came with the handshake
+	// These belong to who runs the connection (loop.Owner).
+	in    *incoming // a frame or message that has not come whole, or nil
+	early []byte    // came with the handshake, or before the app asked for it; with io locked
 
-	out    *outgoing      // guarded: who waits, or nil
-	closed *ws.CloseError // guarded: how it ends, from the first close frame on
-	life   state          // guarded, but read without
-	begun  bool           // guarded: the app has begun to use it, or we did in its stead
-	pinged bool           // guarded: and silent since
+	windows *windows // of permessage-deflate, where a context is taken over; with io locked
 }
 
-// state is how far the connection has come.
-type state struct{ atomic.Uint32 }
-
-const (
-	open    = uint32(iota) // messages go both ways
-	closing                // our close frame is sent, the peer's has not come
-	failed                 // our close frame is sent because of a mistake; what comes is not read
-	over                   // both close frames are sent, or there is nothing to send them on
-)
-
-func newConn(e *Engine, h *ws.Handshake) *conn {
-	c := &conn{engine: e}
-	c.public.Init(c, h)
+func newConn(h *ws.Handshake) *conn {
+	c := &conn{}
+	c.link.Init((*wire)(c), c, h)
 	return c
-}
-
-func (c *conn) config() *ws.Config { return c.public.Config() }
-
-// Serve implements ws.Driver.
-func (c *conn) Serve(h ws.Handler) {
-	if c.begin(h) {
-		return
-	}
-	box, ok := c.handler.(*inbox)
-	if !ok {
-		panic("websocket: a Conn can be served once only")
-	}
-	box.serve(&c.public, h)
-}
-
-// begin makes h the connection's Handler if it has none yet. It calls Open, and then lets
-// the loop read; until then the loop leaves the connection alone.
-func (c *conn) begin(h ws.Handler) bool {
-	c.io.Lock()
-	if c.begun {
-		c.io.Unlock()
-		return false
-	}
-	c.begun, c.handler = true, h
-	early := c.early
-	c.early = nil
-	c.io.Unlock()
-
-	c.open(h)
-	more := len(early) == 0 || c.Data(early)
-	c.io.Lock()
-	defer c.io.Unlock()
-	if !more {
-		c.io.FinishLocked()
-	}
-	if c.life.Load() == open {
-		c.io.SetDeadline(c.config().PingInterval)
-	}
-	c.io.StartLocked()
-	return true
-}
-
-// beginAnyway begins for an app that has not, so that what comes is seen.
-func (c *conn) beginAnyway() { c.begin(newInbox(c)) }
-
-func (c *conn) open(h ws.Handler) {
-	defer c.recover()
-	h.Open(&c.public)
-}
-
-func (c *conn) close(h ws.Handler, err *ws.CloseError) {
-	defer c.recover()
-	h.Close(&c.public, err)
-}
-
-// recover ends the connection after a panic of the app, and nothing else.
-func (c *conn) recover() {
-	if r := recover(); r != nil {
-		c.config().Logger.Error("websocket handler panicked", "panic", r, "stack", string(debug.Stack()))
-		c.io.Lock()
-		c.failLocked(ws.StatusInternalError, "", errors.New("the handler panicked"))
-		c.io.Unlock()
-	}
-}
-
-// deliverTo gives h a message, unless the app has closed the connection.
-func (c *conn) deliverTo(h ws.Handler, typ ws.MessageType, p []byte) {
-	defer c.recover()
-	if c.life.Load() == open {
-		h.Message(&c.public, typ, p)
-	}
 }
 
 // Data implements loop.Owner: b is taken apart in place.
 func (c *conn) Data(b []byte) bool {
-	rules := frame.Rules{Compression: c.public.Deflate() != nil}
+	rules := frame.Rules{Compression: c.link.Conn.Deflate() != nil}
 	for len(b) > 0 {
-		switch c.life.Load() {
-		case failed:
+		switch c.link.Life() {
+		case link.Failed:
 			return true // until the peer leaves
-		case over:
+		case link.Over:
 			return false
 		}
-		if c.in == nil {
-			h, size, err := frame.Parse(b, rules)
-			if err != nil {
-				return c.fail(err)
-			}
-			end := int64(size) + h.Length
-			if size > 0 && h.Fin && !h.Compressed && end <= int64(len(b)) {
-				// The way nearly all frames go.
-				payload := b[size:end]
-				cipher.Cipher(payload, h.Mask, 0)
-				b = b[end:]
-				var err error
-				if h.Opcode.Control() {
-					err = c.control(h.Opcode, payload)
-				} else {
-					err = c.whole(ws.MessageType(h.Opcode), payload)
-				}
-				if err != nil {
-					return c.fail(err)
-				}
-				continue
-			}
-			c.in = newIncoming()
+		if c.wait(b) {
+			return true
 		}
 		var err error
-		if b, err = c.in.feed(c, b); err != nil {
-			return c.fail(err)
+		if b, err = c.next(b, rules); err != nil {
+			c.link.Fail(err)
+			return true
 		}
 	}
-	return c.life.Load() != over
+	return c.link.Life() != link.Over
 }
 
-// control answers a control frame.
-func (c *conn) control(opcode frame.Opcode, p []byte) error {
-	switch opcode {
-	case frame.Ping:
-		c.io.Lock()
-		if c.life.Load() == open {
-			c.writeControlLocked(frame.Pong, p)
-		}
-		c.io.Unlock()
-	case frame.Pong:
-		c.ponged(p)
-	case frame.Close:
-		code, reason, err := frame.ParseClose(p)
-		if err != nil {
-			return err
-		}
-		c.peerClosed(code, reason)
+// next takes one frame, or what there is of it, and returns the rest.
+func (c *conn) next(b []byte, rules frame.Rules) (rest []byte, err error) {
+	if c.in != nil {
+		return c.in.feed(c, b)
 	}
-	return nil
-}
-
-// maxAnswers bounds the pongs that wait for a peer that does not read them, in bytes.
-const maxAnswers = 64 << 10
-
-func (c *conn) writeControlLocked(opcode frame.Opcode, p []byte) {
-	if opcode == frame.Pong && c.waitingLocked() > max(c.config().MaxQueue, maxAnswers)+maxAnswers {
-		return // only the last ping has to be answered (RFC 6455, 5.5.3)
+	h, size, err := frame.Parse(b, rules)
+	if err != nil {
+		return nil, err
 	}
-	var head [2]byte
-	c.io.WriteLocked(ws.AppendHeader(head[:0], byte(opcode), len(p)), p, false)
-}
-
-// peerClosed answers the peer's close frame, or takes it for the answer to ours.
-func (c *conn) peerClosed(code ws.StatusCode, reason string) {
-	c.io.Lock()
-	defer c.io.Unlock()
-	if c.life.Load() == open {
-		c.closed = &ws.CloseError{Code: code, Reason: reason}
-		// With the same code, as is usual (RFC 6455, 5.5.1).
-		c.io.WriteLocked(frame.AppendClose(nil, code, ""), nil, false)
-		c.wakeLocked()
+	if size == 0 || !h.Fin || h.Compressed || h.Length > int64(len(b)-size) {
+		c.in = newIncoming()
+		return c.in.feed(c, b)
 	}
-	c.life.Store(over)
-	c.io.SetDeadline(c.config().CloseTimeout)
-}
-
-// fail ends the connection because of err, and says so to the peer and the log.
-func (c *conn) fail(err error) bool {
-	code, reason := ws.StatusProtocolError, err.Error()
-	var violation ws.ProtocolError
-	switch {
-	case errors.As(err, &violation):
-		reason = string(violation)
-	case errors.Is(err, ws.ErrInvalidUTF8):
-		code = ws.StatusInvalidPayload
-	case errors.Is(err, ws.ErrMessageTooBig):
-		code = ws.StatusMessageTooBig
+	// The way nearly all frames go.
+	end := size + int(h.Length)
+	payload := b[size:end]
+	cipher.Cipher(payload, h.Mask, 0)
+	if h.Opcode.Control() {
+		return b[end:], c.link.Control(h.Opcode, payload)
 	}
-	c.io.Lock()
-	defer c.io.Unlock()
-	c.failLocked(code, reason, err)
-	return c.life.Load() != over
-}
-
-func (c *conn) failLocked(code ws.StatusCode, reason string, err error) {
-	before := c.life.Load()
-	if before == over || before == failed {
-		return
-	}
-	if before != closing {
-		c.closed = &ws.CloseError{Code: code, Reason: reason, Local: true, Err: err}
-		c.io.WriteLocked(frame.AppendClose(nil, code, ws.CutReason(reason)), nil, false)
-	}
-	c.life.Store(failed)
-	c.config().Logger.Info("websocket closed", "code", int(code), "reason", reason, "error", err, "remote", c.public.RemoteAddr())
-	// The connection is closed when the peer has read that and left: closed with bytes
-	// unread, the system would reset it, and the peer might never see why.
-	c.io.HalveLocked()
-	c.io.SetDeadline(c.config().CloseTimeout)
-	c.wakeLocked()
+	return b[end:], c.whole(ws.MessageType(h.Opcode), payload)
 }
 
 // Ended implements loop.Owner.
 func (c *conn) Ended(err error) {
-	c.io.Lock()
-	if c.closed == nil {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = ws.ErrUnexpectedEOF
-		}
-		c.closed = &ws.CloseError{Code: ws.StatusAbnormal, Err: err}
-	}
-	c.life.Store(over)
-	closed := c.closed
-	c.wakeLocked()
-	c.in, c.windows = nil, nil
-	c.io.Unlock()
-	c.public.End()
-	c.close(c.handler, closed)
+	c.in = nil
+	c.link.Ended(err)
 }
 
-// Expire implements loop.Owner: a ping is due, or its pong, or the end.
+// SentLocked implements loop.Owner.
+func (c *conn) SentLocked() { c.link.SentLocked() }
+
+// Expire implements loop.Owner.
 func (c *conn) Expire() {
 	c.io.Lock()
-	defer c.io.Unlock()
-	config := c.config()
-	if !c.begun {
-		go c.beginAnyway()
+	untouched := c.link.Handler() == nil
+	c.io.Unlock()
+	if untouched {
+		go c.link.Inbox(c.takeEarly)
 		return
 	}
-	switch c.life.Load() {
-	case closing, failed, over:
-		if c.closed.Err == nil {
-			c.closed.Err = ws.ErrCloseTimeout
-		}
-		c.io.CutLocked(ws.ErrCloseTimeout)
-		return
-	}
-	if config.PingInterval == 0 {
-		return
-	}
-	silent := c.io.SilentLocked()
-	if c.io.BusyLocked() {
-		silent = 0 // a pong could not be seen
-	}
-	switch {
-	case silent < config.PingInterval-config.PingInterval/8:
-		c.pinged = false
-		c.io.SetDeadline(config.PingInterval - silent)
-	case !c.pinged || config.PongTimeout == 0:
-		c.pinged = true
-		c.writeControlLocked(frame.Ping, nil)
-		c.io.SetDeadline(either(config.PongTimeout, config.PingInterval))
-	default:
-		config.Logger.Info("websocket cut", "error", ws.ErrPongTimeout, "remote", c.public.RemoteAddr())
-		c.cutLocked(ws.ErrPongTimeout)
+	c.link.Expire()
+}
+
+// takeEarly goes on with what has come early. The loop leaves the connection alone.
+func (c *conn) takeEarly() {
+	c.io.Lock()
+	early := c.early
+	c.early = nil
+	c.io.Unlock()
+	if len(early) > 0 && !c.Data(early) {
+		c.io.Lock()
+		c.io.FinishLocked()
+		c.io.Unlock()
 	}
 }
 
-func either(a, b time.Duration) time.Duration {
-	if a > 0 {
-		return a
+// wait keeps b for later if the app reads by Read, and has a message that it has not done
+// with.
+func (c *conn) wait(b []byte) bool {
+	box, ok := c.link.Handler().(*link.Inbox)
+	if !ok {
+		return false
 	}
+	c.io.Lock()
+	defer c.io.Unlock()
+	if !box.Full() {
+		return false
+	}
+	c.early = append(c.early, b...)
+	c.io.PauseLocked()
+	return true
+}
+
+// goOn takes up what wait has kept.
+func (c *conn) goOn() {
+	c.io.Lock()
+	if len(c.early) == 0 || !c.io.ClaimLocked() {
+		c.io.ResumeLocked()
+		c.io.Unlock()
+		return
+	}
+	c.io.ResumeLocked()
+	c.io.Unlock()
+	c.takeEarly()
+	c.io.Lock()
+	c.io.StartLocked()
+	c.io.Unlock()
+}
+
+// Serve implements ws.Driver.
+func (c *conn) Serve(h ws.Handler) {
+	c.link.Serve(h, c.takeEarly)
+	c.goOn()
+}
+
+var errServed = errors.New("websocket: the connection is read by its Handler")
+
+// Read implements ws.Driver.
+func (c *conn) Read(ctx context.Context) (ws.MessageType, []byte, error) {
+	box := c.link.Inbox(c.takeEarly)
+	if box == nil {
+		return 0, nil, errServed
+	}
+	return box.Read(ctx, c.goOn)
+}
+
+// Reader implements ws.Driver. The message has come whole before it can be read.
+func (c *conn) Reader(ctx context.Context) (ws.MessageType, io.Reader, error) {
+	typ, p, err := c.Read(ctx)
+	return typ, bytes.NewReader(p), err
+}
+
+// Write implements ws.Driver.
+func (c *conn) Write(ctx context.Context, typ ws.MessageType, p []byte) error {
+	return c.link.Write(ctx, typ, p)
+}
+
+// Writer implements ws.Driver.
+func (c *conn) Writer(ctx context.Context, typ ws.MessageType) (io.WriteCloser, error) {
+	return c.link.Writer(ctx, typ)
+}
+
+// Send implements ws.Driver.
+func (c *conn) Send(typ ws.MessageType, p []byte) error { return c.link.Send(typ, p) }
+
+// SendPrepared implements ws.Driver.
+func (c *conn) SendPrepared(p *ws.Prepared) error { return c.link.SendPrepared(p) }
+
+// Ping implements ws.Driver.
+func (c *conn) Ping(ctx context.Context) error {
+	c.link.Inbox(c.takeEarly) // somebody has to read the pong
+	return c.link.Ping(ctx)
+}
+
+// Close implements ws.Driver.
+func (c *conn) Close(code ws.StatusCode, reason string) error { return c.link.Close(code, reason) }
+
+// CloseNow implements ws.Driver.
+func (c *conn) CloseNow() error { return c.link.CloseNow() }
+
+// Queued implements ws.Driver.
+func (c *conn) Queued() int64 { return c.link.Queued() }
+
+// wire is the conn as its link sees it.
+type wire conn
+
+func (w *wire) Lock()                       { w.io.Lock() }
+func (w *wire) Unlock()                     { w.io.Unlock() }
+func (w *wire) Waiting() int64              { return w.io.WaitingLocked() }
+func (w *wire) SetDeadline(d time.Duration) { w.io.SetDeadline(d) }
+func (w *wire) LastRead() uint32            { return w.io.LastReadLocked() }
+func (w *wire) Start()                      { w.io.StartLocked() }
+func (w *wire) Halve()                      { w.io.HalveLocked() }
+func (w *wire) Cut(err error)               { w.io.CutLocked(err) }
+func (w *wire) Frames(b []byte)             { w.io.WriteLocked(nil, b, true) }
+
+// Silent is zero while a handler runs: what has come meanwhile could not be seen.
+func (w *wire) Silent() time.Duration {
+	if w.io.BusyLocked() {
+		return 0
+	}
+	return w.io.SilentLocked()
+}
+
+func (w *wire) Frame(opcode frame.Opcode, fin bool, p []byte) {
+	var array [frame.MaxHeader]byte
+	head := ws.AppendHeader(array[:0], byte(opcode), len(p))
+	if !fin {
+		head[0] &^= 0x80
+	}
+	w.io.WriteLocked(head, p, false)
+}
+
+var packed = sync.Pool{New: func() any { return new([]byte) }}
+
+func (w *wire) Message(typ ws.MessageType, p []byte) {
+	var array [frame.MaxHeader]byte
+	d := w.link.Conn.Deflate()
+	if d == nil || len(p) < d.Threshold {
+		w.io.WriteLocked(ws.AppendHeader(array[:0], byte(typ), len(p)), p, false)
+		return
+	}
+	buffer := packed.Get().(*[]byte)
+	*buffer = w.compress(d, (*buffer)[:0], p)
+	w.io.WriteLocked(ws.AppendHeader(array[:0], byte(typ)|rsv1, len(*buffer)), *buffer, false)
+	if cap(*buffer) <= keptMessage {
+		packed.Put(buffer)
+	}
+}
+
+func (w *wire) Encode(typ ws.MessageType, p []byte) []byte {
+	d := w.link.Conn.Deflate()
+	if d == nil || len(p) < d.Threshold {
+		return append(ws.AppendHeader(nil, byte(typ), len(p)), p...)
+	}
+	p = w.compress(d, nil, p)
+	return append(ws.AppendHeader(nil, byte(typ)|rsv1, len(p)), p...)
+}
+
+const rsv1 = 0x40
+
+// compress appends the compressed message, with what was sent before as context.
+func (w *wire) compress(d *ws.DeflateParams, b, p []byte) []byte {
+	if d.ServerNoContextTakeover {
+		return deflate.Compress(b, p, d.Level, d.ServerMaxWindowBits, nil)
+	}
+	if w.windows == nil {
+		w.windows = &windows{}
+	}
+	b = deflate.Compress(b, p, d.Level, d.ServerMaxWindowBits, w.windows.write)
+	w.windows.write = deflate.Slide(w.windows.write, p, d.ServerMaxWindowBits)
 	return b
 }

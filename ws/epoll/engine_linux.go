@@ -79,7 +79,7 @@ func (e *Engine) Conns() iter.Seq[*ws.Conn] {
 	return func(yield func(*ws.Conn) bool) {
 		more := true
 		e.loops.Conns(func(o loop.Owner) bool {
-			more = yield(&o.(*conn).public)
+			more = yield(&o.(*conn).link.Conn)
 			return more
 		})
 		if more && e.otherwise != nil {
@@ -133,7 +133,7 @@ func takeOut(nc syscall.Conn) (int, error) {
 // AttachFD is Attach for a connected socket that is non-blocking. It belongs to the engine
 // from now on, also if there is an error.
 func (e *Engine) AttachFD(fd int, buffered []byte, h *ws.Handshake) (*ws.Conn, error) {
-	c := newConn(e, h)
+	c := newConn(h)
 	if err := e.loops.Add(&c.io, c, fd); err != nil {
 		unix.Close(fd)
 		return nil, err
@@ -145,7 +145,7 @@ func (e *Engine) AttachFD(fd int, buffered []byte, h *ws.Handshake) (*ws.Conn, e
 		c.early = append([]byte(nil), buffered...)
 	}
 	c.io.SetDeadline(untouched)
-	return &c.public, nil
+	return &c.link.Conn, nil
 }
 
 // untouched is how long an app may leave a new connection alone before the engine starts

@@ -71,7 +71,7 @@ func (in *incoming) feed(c *conn, b []byte) ([]byte, error) {
 		if in.inFrame {
 			return b, nil
 		}
-		if err := c.control(in.frame.Opcode, in.control[:in.controlLen]); err != nil {
+		if err := c.link.Control(in.frame.Opcode, in.control[:in.controlLen]); err != nil {
 			return b, err
 		}
 	} else {
@@ -90,7 +90,7 @@ func (in *incoming) feed(c *conn, b []byte) ([]byte, error) {
 func (in *incoming) header(c *conn, b []byte) ([]byte, error) {
 	had := in.headLen
 	in.headLen += copy(in.head[had:], b)
-	rules := frame.Rules{Compression: c.public.Deflate() != nil, InMessage: in.inMessage}
+	rules := frame.Rules{Compression: c.link.Conn.Deflate() != nil, InMessage: in.inMessage}
 	h, size, err := frame.Parse(in.head[:in.headLen], rules)
 	if err != nil || size == 0 {
 		return nil, err
@@ -106,7 +106,7 @@ func (in *incoming) header(c *conn, b []byte) ([]byte, error) {
 		in.typ, in.compressed = ws.MessageType(h.Opcode), h.Compressed
 		in.message, in.text = in.message[:0], utf8stream.Checker{}
 	}
-	if max := c.config().MaxMessageSize; max > 0 && h.Length > max-int64(len(in.message)) {
+	if max := c.link.Config().MaxMessageSize; max > 0 && h.Length > max-int64(len(in.message)) {
 		return b, tooBig(max)
 	}
 	return b, nil
@@ -118,7 +118,7 @@ func tooBig(max int64) error {
 
 // data takes a part of a data frame's payload, unmasked.
 func (in *incoming) data(c *conn, part []byte) error {
-	if left := in.frame.Length - in.got; left > 0 && cap(in.message)-len(in.message) < len(part)+int(left) {
+	if left := in.frame.Length - in.got; left > int64(cap(in.message)-len(in.message)-len(part)) {
 		// What a header promises is not believed further than what has come.
 		in.message = slices.Grow(in.message, len(part)+int(min(left, int64(len(in.message)+len(part)+keptMessage))))
 	}
@@ -136,19 +136,19 @@ func (in *incoming) data(c *conn, part []byte) error {
 	if in.typ == ws.Text && !in.text.Whole() {
 		return ws.ErrInvalidUTF8
 	}
-	c.deliverTo(c.handler, in.typ, in.message)
+	c.link.CallMessage(c.link.Handler(), in.typ, in.message)
 	return nil
 }
 
 // whole takes a message that has come whole and uncompressed in one frame.
 func (c *conn) whole(typ ws.MessageType, p []byte) error {
-	if max := c.config().MaxMessageSize; max > 0 && int64(len(p)) > max {
+	if max := c.link.Config().MaxMessageSize; max > 0 && int64(len(p)) > max {
 		return tooBig(max)
 	}
 	if typ == ws.Text && !utf8.Valid(p) {
 		return ws.ErrInvalidUTF8
 	}
-	c.deliverTo(c.handler, typ, p)
+	c.link.CallMessage(c.link.Handler(), typ, p)
 	return nil
 }
 
@@ -159,7 +159,7 @@ var inflated = sync.Pool{New: func() any { return new([]byte) }}
 
 // compressed takes a message that was compressed.
 func (c *conn) compressed(typ ws.MessageType, p []byte) error {
-	params, max := c.public.Deflate(), c.config().MaxMessageSize
+	params, max := c.link.Conn.Deflate(), c.link.Config().MaxMessageSize
 	var window []byte
 	if c.windows != nil {
 		window = c.windows.read
@@ -188,6 +188,6 @@ func (c *conn) compressed(typ ws.MessageType, p []byte) error {
 		c.windows.read = deflate.Slide(c.windows.read, message, params.ClientMaxWindowBits)
 		c.io.Unlock()
 	}
-	c.deliverTo(c.handler, typ, message)
+	c.link.CallMessage(c.link.Handler(), typ, message)
 	return nil
 }

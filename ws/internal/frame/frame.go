@@ -134,12 +134,10 @@ func ParseClose(p []byte) (code ws.StatusCode, reason string, err error) {
 	return code, reason, nil
 }
 
-// AppendClose appends a close frame. StatusNone makes one without a payload.
-func AppendClose(b []byte, code ws.StatusCode, reason string) []byte {
+// AppendClosePayload appends what is in a close frame: nothing for StatusNone.
+func AppendClosePayload(b []byte, code ws.StatusCode, reason string) []byte {
 	if code == ws.StatusNone {
-		return ws.AppendHeader(b, byte(Close), 0)
+		return b
 	}
-	b = ws.AppendHeader(b, byte(Close), 2+len(reason))
-	b = binary.BigEndian.AppendUint16(b, uint16(code))
-	return append(b, reason...)
+	return append(binary.BigEndian.AppendUint16(b, uint16(code)), reason...)
 }

@@ -1,0 +1,7 @@
+package ws
+
+// Openings for the tests.
+var (
+	NegotiateDeflate = negotiateDeflate
+	OriginAllowed    = originAllowed
+)

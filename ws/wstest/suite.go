@@ -1,0 +1,31 @@
+package wstest
+
+import "testing"
+
+// Run runs the suite that every Engine passes, over TCP and in memory.
+func Run(t *testing.T, newEngine NewEngine) {
+	t.Run("Conformance", func(t *testing.T) {
+		for _, app := range []struct {
+			name     string
+			blocking bool
+		}{{"Handler", false}, {"Read", true}} {
+			t.Run(app.name, func(t *testing.T) {
+				server := Serve(t, newEngine(t, defaults), EchoApp(app.blocking))
+				runConformance(t, func(t testing.TB) *Client { return Dial(t, server.Address, Handshake{}) })
+			})
+		}
+		t.Run("Memory", func(t *testing.T) {
+			engine := newEngine(t, defaults)
+			closeAfter(t, engine)
+			runConformance(t, func(t testing.TB) *Client {
+				c, client := Pair(t, engine, nil)
+				c.Serve(Echo{})
+				return client
+			})
+		})
+	})
+	t.Run("Deflate", func(t *testing.T) { runDeflate(t, newEngine) })
+	t.Run("Handshake", func(t *testing.T) { runHandshake(t, newEngine) })
+	t.Run("Behaviour", func(t *testing.T) { runBehaviour(t, newEngine) })
+	t.Run("BadInput", func(t *testing.T) { runBadInput(t, newEngine) })
+}

@@ -15,6 +15,16 @@ const (
 	EngineStd EngineKind = "net/http" // package server/std
 )
 
+// Upgrade says when a backend upgrades a request to WebSocket.
+type Upgrade string
+
+// When it may be.
+const (
+	NoUpgrade     Upgrade = ""           // never
+	UpgradeBefore Upgrade = "before"     // before the app is called, which gets an open connection (ws/gorilla)
+	UpgradeByApp  Upgrade = "by the app" // when the app says so, and as it says (ws/epoll)
+)
+
 // Backend is a way to serve: a value of --backend.
 type Backend struct {
 	Name    string
@@ -22,9 +32,10 @@ type Backend struct {
 	Engine  EngineKind
 	// Buffered: the app is called with the whole request, and has returned before its
 	// response is sent.
-	Buffered bool
-	Python   python.Mode // how a Python app is run
-	Help     string      // a line
+	Buffered  bool
+	Python    python.Mode // how a Python app is run
+	WebSocket Upgrade     // who speaks WebSocket, and when
+	Help      string      // a line
 }
 
 // backends is the table of what there is, in the order in which help shows it.
@@ -45,6 +56,10 @@ var backends = []Backend{
 		Help: "streaming; Python: one request at a time"},
 	{Name: "bjoern", Engine: EngineStd, Python: python.Serial,
 		Help: "streaming; Python: one request at a time"},
+	{Name: "websocket", Aliases: []string{"geventwebsocket"}, Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeBefore,
+		Help: "WebSocket, open before the app is called; Python: a greenlet a request"},
+	{Name: "ws4py", Aliases: []string{"geventws4py"}, Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeByApp,
+		Help: "WebSocket, opened by the app, idle connections for next to nothing; Python: a greenlet a request"},
 }
 
 // Backends are all backends, in the order in which help shows them.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/server/limits"
+	"github.com/chaussette/chaussette/ws"
 )
 
 // Config is all that a worker can be told. The zero value serves on localhost:8080 by
@@ -35,6 +36,10 @@ type Config struct {
 	SpawnQueue int
 	// Limits are the bounds on HTTP.
 	Limits limits.Limits
+
+	// WebSocket is for backends that speak it. Its Logger is Log, and its MaxConnections
+	// that of Limits.
+	WebSocket ws.Config
 
 	// CertFile and KeyFile are PEM files; where they are set, TLS is served. An empty
 	// KeyFile means that CertFile has both.
@@ -111,6 +116,9 @@ func (c Config) check() error {
 		return fmt.Errorf("--backlog %d: a number of connections", c.Backlog)
 	case c.CertFile == "" && c.KeyFile != "":
 		return errors.New("--keyfile needs a --certfile")
+	}
+	if err := ws.CheckOrigins(c.WebSocket.Origins); err != nil {
+		return fmt.Errorf("--origin: %w", err)
 	}
 	return nil
 }

@@ -35,6 +35,8 @@ type flags struct {
 	logFormat     string
 	accessLog     string
 	pythonPath    string
+	wsOverflow    string
+	wsDeflate     string
 
 	// groups are the options as help shows them.
 	groups []flagGroup
@@ -84,6 +86,8 @@ func newFlags() *flags {
 	s.Var(durationFlag{&l.IdleTimeout}, "idle-timeout", "time that a connection may wait for its next request")
 	s.Var(countFlag{&l.Connections}, "max-connections", "connections open at once, beyond which new ones get 503")
 	s.Var(sizeFlag[int64]{&l.Buffered}, "buffer-limit", "bytes of a response that a buffering backend holds, beyond which it is a 500")
+
+	f.webSocketFlags()
 
 	s = f.group("Python apps (no meaning for others)")
 	s.StringVar(&f.app.Python.Interpreter, "python", "", "`interpreter`, or folder of a virtualenv; $VIRTUAL_ENV or python3 by default")
@@ -182,7 +186,7 @@ func (f *flags) finish(set *pflag.FlagSet) error {
 	c.Limits.HeaderSize, c.Limits.Connections = noneIfZero(c.Limits.HeaderSize), noneIfZero(c.Limits.Connections)
 	c.Limits.BodySize, c.Limits.Buffered = noneIfZero(c.Limits.BodySize), noneIfZero(c.Limits.Buffered)
 	c.SpawnQueue = noneIfZero(c.SpawnQueue)
-	return nil
+	return f.finishWebSocket()
 }
 
 func noneIfZero[T int | int64 | time.Duration](value T) T {

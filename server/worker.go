@@ -16,6 +16,7 @@ import (
 	"github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/gate"
 	"github.com/chaussette/chaussette/server/std"
+	"github.com/chaussette/chaussette/ws"
 )
 
 // Worker serves one app on the sockets of one address, from Run to its end.
@@ -163,13 +164,29 @@ func (w *Worker) handler() http.Handler {
 
 // serve serves until something ends it, and drains.
 func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signals *signals, again *reexec) error {
-	engine := std.New(w.handler(), &std.Options{
+	options := &std.Options{
 		Limits:    w.config.Limits,
 		TLS:       w.tls,
 		NoHTTP2:   w.config.NoHTTP2,
 		AccessLog: w.config.AccessLog,
 		Log:       w.log,
-	})
+	}
+	handler := w.handler()
+	sockets, err := w.newSockets()
+	if err != nil {
+		return err
+	}
+	if sockets != nil {
+		handler = sockets.wrap(handler)
+		options.Context = ws.WithEngine(context.Background(), sockets.engine)
+		options.Carried = sockets.carried
+		defer func() {
+			at, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			_ = sockets.engine.Close(at)
+		}()
+	}
+	engine := std.New(handler, options)
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	w.log.Info("Serving on " + listeners.String())
@@ -191,7 +208,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	reason, err := w.wait(ctx, signals, failed)
 	if ended := (*EndedError)(nil); errors.As(err, &ended) {
 		// The requests that were in flight still get their 502.
-		return errors.Join(err, w.drain(engine, listeners, signals, again))
+		return errors.Join(err, w.drain(engine, sockets, listeners, signals, again))
 	}
 	if err != nil {
 		return err
@@ -208,8 +225,11 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if reason == restart {
 		return nil
 	}
-	return w.drain(engine, listeners, signals, again)
+	return w.drain(engine, sockets, listeners, signals, again)
 }
+
+// closeTimeout bounds how long handlers may take with the end of their WebSockets.
+const closeTimeout = 2 * time.Second
 
 // drainIdle is how long a draining worker leaves idle connections open, so that a
 // request that is on its way finds the worker there. Its answer closes the connection.
@@ -218,7 +238,7 @@ const drainIdle = 2 * time.Second
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
 // accept: it may be the only one, and what is accepted now is answered now. A signal to
 // stop turns a reload into a stop; the one after ends the drain at once.
-func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals *signals, again *reexec) error {
+func (w *Worker) drain(engine *std.Engine, sockets *sockets, listeners listener.Listeners, signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
 	reloading, stops := again.wanted, 0
@@ -237,6 +257,14 @@ func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals
 	start := time.Now()
 	w.log.Info("Draining", "connections", engine.Connections(), "graceful-timeout", w.config.GracefulTimeout)
 	engine.StartDraining()
+	var waiting sync.WaitGroup
+	if sockets != nil {
+		waiting.Go(func() {
+			if err := sockets.drain(ctx); err != nil {
+				w.log.Warn("WebSockets are cut: their clients took longer than the graceful timeout")
+			}
+		})
+	}
 	if reloading {
 		patience, cancel := context.WithTimeout(ctx, idle)
 		_ = engine.WaitIdle(patience)
@@ -245,6 +273,7 @@ func (w *Worker) drain(engine *std.Engine, listeners listener.Listeners, signals
 	}
 	closed := listeners.Close()
 	err := engine.Drain(ctx, idle)
+	waiting.Wait()
 	if ended(); stops >= second {
 		return errSecondSignal
 	}

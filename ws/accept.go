@@ -28,6 +28,8 @@ type AcceptOptions struct {
 	MaxMessageSize int64
 	MaxQueue       int64
 	Overflow       Overflow
+	// DrainCode, if not zero, replaces Config.DrainCode.
+	DrainCode StatusCode
 	// NoDeflate leaves permessage-deflate off for this connection.
 	NoDeflate bool
 }
@@ -106,7 +108,7 @@ func NewHandshake(e Engine, r *http.Request, options *AcceptOptions) (*Handshake
 
 // apply returns config with the options in it; a copy only if there are any.
 func (o *AcceptOptions) apply(config *Config) *Config {
-	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault {
+	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault && o.DrainCode == 0 {
 		return config
 	}
 	c := *config
@@ -117,6 +119,9 @@ func (o *AcceptOptions) apply(config *Config) *Config {
 	c.MaxQueue = limit(o.MaxQueue, c.MaxQueue)
 	if o.Overflow != OverflowDefault {
 		c.Overflow = o.Overflow
+	}
+	if o.DrainCode != 0 {
+		c.DrainCode = o.DrainCode
 	}
 	return &c
 }
@@ -210,6 +215,12 @@ func response(h *Handshake, key string, extra http.Header) []byte {
 		}
 	}
 	return append(b, "\r\n"...)
+}
+
+// Refuse answers a request with the status and reason of a RefusedError, or with 403, and
+// logs it.
+func Refuse(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) {
+	_ = refuse(w, r, log, err)
 }
 
 // refuse answers the client and returns err.

@@ -40,6 +40,10 @@ type Config struct {
 	// CloseTimeout is how long the peer may take to answer a close frame before the
 	// connection is cut. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
+	// DrainCode is what connections are closed with when the worker stops. 0 means
+	// StatusServiceRestart, on which clients come back; StatusGoingAway is the other one
+	// that makes sense.
+	DrainCode StatusCode
 	// MaxConnections bounds the open connections of an engine; a request past it is
 	// answered 503. 0 means no bound.
 	MaxConnections int
@@ -79,6 +83,9 @@ func (c Config) WithDefaults() *Config {
 	c.CloseTimeout = limit(c.CloseTimeout, DefaultCloseTimeout)
 	if c.Overflow == OverflowDefault {
 		c.Overflow = OverflowClose
+	}
+	if c.DrainCode == 0 {
+		c.DrainCode = StatusServiceRestart
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -29,6 +29,7 @@ type Conn struct {
 	values []value    // few, if any: a map costs more
 	groups *member    // a list by next
 	ended  bool
+	served bool
 }
 
 type value struct{ key, value any }
@@ -56,7 +57,19 @@ func (c *Conn) End() {
 // Serve gives the connection to h, which is called from now on, beginning with Open. It
 // returns at once. What has arrived before is not lost. A Conn is served once, and not
 // read by Read or Reader then.
-func (c *Conn) Serve(h Handler) { c.driver.Serve(h) }
+func (c *Conn) Serve(h Handler) {
+	c.mu.Lock()
+	c.served = true
+	c.mu.Unlock()
+	c.driver.Serve(h)
+}
+
+// Served reports whether Serve was called.
+func (c *Conn) Served() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.served
+}
 
 // Read waits for the next message and returns it; the slice is the caller's. If ctx ends
 // first, the connection is cut, for the message may have been half read, and the error is

@@ -30,6 +30,24 @@ type Acceptor interface {
 	AcceptWebSocket(r *http.Request) (*AcceptOptions, error)
 }
 
+// App may be implemented by an app that is not a Handler itself, because its own Close
+// means something else for example: it returns the one that serves its connections.
+type App interface {
+	WebSocket() Handler
+}
+
+// HandlerOf returns the Handler of an app: the app itself, or that of an App; nil if it
+// is neither.
+func HandlerOf(app any) Handler {
+	switch a := app.(type) {
+	case Handler:
+		return a
+	case App:
+		return a.WebSocket()
+	}
+	return nil
+}
+
 // Serve upgrades the request and has h called from then on. It returns as soon as the
 // connection is open; the http.Handler that calls it should return then. On an error the
 // client has been answered.

@@ -8,13 +8,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chaussette/chaussette/ws"
 )
 
 // Bench does on each request what a small database application does
 // (chaussette.util.bench_app): 10,000 multiplications, a wait of 75 to 100 ms, then a
 // query to one of ten databases, which answers with an HTML page. The databases are
 // goroutines, as the old ones were threads behind pipes.
+//
+// At /ws it is a WebSocket that echoes, and sends a message that begins with '!' to all.
 type Bench struct {
+	socket benchSocket
+
 	queries chan chan<- string // a query is where the page is to be sent
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -50,6 +56,10 @@ func (b *Bench) database() {
 }
 
 func (b *Bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == socketPath {
+		noSocket(w, r)
+		return
+	}
 	multiply(10_000)
 	wait := time.NewTimer(75*time.Millisecond + rand.N(25*time.Millisecond))
 	defer wait.Stop()
@@ -67,6 +77,9 @@ func (b *Bench) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = io.WriteString(w, <-reply)
 }
+
+// WebSocket implements ws.App.
+func (b *Bench) WebSocket() ws.Handler { return &b.socket }
 
 func (*Bench) String() string { return "bench (built-in)" }
 
@@ -90,3 +103,24 @@ const benchPage = `<!doctype html>
 </body>
 </html>
 `
+
+// benchSocket is the WebSocket at /ws.
+type benchSocket struct{ everyone ws.Group }
+
+// AcceptWebSocket implements ws.Acceptor.
+func (*benchSocket) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) { return onlyAt(r) }
+
+// Open implements ws.Handler.
+func (b *benchSocket) Open(c *ws.Conn) { b.everyone.Add(c) }
+
+// Message implements ws.Handler.
+func (b *benchSocket) Message(c *ws.Conn, typ ws.MessageType, p []byte) {
+	if len(p) > 0 && p[0] == '!' {
+		b.everyone.Send(typ, p)
+		return
+	}
+	_ = c.Send(typ, p)
+}
+
+// Close implements ws.Handler.
+func (*benchSocket) Close(*ws.Conn, *ws.CloseError) {}

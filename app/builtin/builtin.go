@@ -11,7 +11,8 @@ var builtins = []struct {
 	open func() http.Handler
 }{
 	{"hello", "answers hello world", func() http.Handler { return Hello{} }},
-	{"bench", "arithmetic, a wait of 75 to 100 ms, an HTML page", func() http.Handler { return &Bench{} }},
+	{"echo", "a WebSocket at /ws that echoes, and a page to try it", func() http.Handler { return Echo{} }},
+	{"bench", "arithmetic, a wait of 75 to 100 ms, an HTML page; at /ws a WebSocket to put load on", func() http.Handler { return &Bench{} }},
 }
 
 // Lookup finds a built-in by its word.

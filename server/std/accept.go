@@ -25,7 +25,7 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		if e.limits.SendTimeout > 0 {
 			setUserTimeout(accepted, e.limits.SendTimeout)
 		}
-		if max := int64(e.limits.Connections); max > 0 && e.open.Load() >= max {
+		if max := int64(e.limits.Connections); max > 0 && e.open.Load()+int64(e.carried()) >= max {
 			e.refusals.take(accepted, e)
 			continue
 		}

@@ -25,6 +25,11 @@ type Options struct {
 	TLS *tls.Config
 	// NoHTTP2 leaves HTTP/2 out, with TLS and without.
 	NoHTTP2 bool
+	// Context, where it is set, is what the contexts of requests come from.
+	Context context.Context
+	// Carried, where it is set, is how many connections were taken out of the engine and
+	// count against the limit.
+	Carried func() int
 	// AccessLog, where it is set, gets a line for each request.
 	AccessLog *slog.Logger
 	// Log gets the rest: a panic with its stack, a limit that bit. nil is slog.Default.
@@ -41,6 +46,7 @@ type Engine struct {
 	tls      bool
 	server   *http.Server
 	refusals *refusals
+	carried  func() int
 
 	draining atomic.Bool
 	open     atomic.Int64  // connections, hijacked ones as well
@@ -59,6 +65,10 @@ func New(app http.Handler, o *Options) *Engine {
 		access:  o.AccessLog,
 		tls:     o.TLS != nil,
 		emptied: make(chan struct{}, 1),
+		carried: o.Carried,
+	}
+	if e.carried == nil {
+		e.carried = func() int { return 0 }
 	}
 	if e.log == nil {
 		e.log = slog.Default()
@@ -73,7 +83,7 @@ func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(!o.NoHTTP2)
 	protocols.SetUnencryptedHTTP2(!o.NoHTTP2)
-	return &http.Server{
+	server := &http.Server{
 		Handler:           handler,
 		Protocols:         &protocols,
 		TLSConfig:         o.TLS.Clone(),
@@ -83,6 +93,10 @@ func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
 		ConnState:         connState,
 		ErrorLog:          slog.NewLogLogger(quiet{e.log.Handler()}, slog.LevelWarn),
 	}
+	if o.Context != nil {
+		server.BaseContext = func(net.Listener) context.Context { return o.Context }
+	}
+	return server
 }
 
 // Serve accepts connections from l and serves them until l is closed, or Drain or Close.

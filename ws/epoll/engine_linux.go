@@ -2,6 +2,7 @@ package epoll
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"iter"
@@ -71,6 +72,10 @@ func (e *Engine) Len() int {
 	return n
 }
 
+// Carried is how many connections the loops carry: Len without those of the engine that
+// carries the others.
+func (e *Engine) Carried() int { return e.loops.Len() }
+
 // Takeovers is how often a loop was taken over from a slow handler.
 func (e *Engine) Takeovers() uint64 { return e.loops.Takeovers() }
 
@@ -97,21 +102,38 @@ func (e *Engine) Wrap(h http.Handler) http.Handler {
 
 // Attach implements ws.Engine.
 func (e *Engine) Attach(nc net.Conn, buffered []byte, h *ws.Handshake) (*ws.Conn, error) {
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-	default:
+	raw, ok := bare(nc)
+	if !ok {
 		if e.otherwise != nil {
 			return e.otherwise.Attach(nc, buffered, h)
 		}
 		nc.Close()
 		return nil, fmt.Errorf("websocket: a %T cannot be carried by an event loop", nc)
 	}
-	fd, err := takeOut(nc.(syscall.Conn))
+	fd, err := takeOut(raw)
 	nc.Close() // the descriptor was duplicated; net's poller forgets its own
 	if err != nil {
 		return nil, err
 	}
 	return e.AttachFD(fd, buffered, h)
+}
+
+// bare returns what a server has wrapped. What TLS has wrapped is of no use.
+func bare(nc net.Conn) (syscall.Conn, bool) {
+	for {
+		switch c := nc.(type) {
+		case *net.TCPConn:
+			return c, true
+		case *net.UnixConn:
+			return c, true
+		case *tls.Conn:
+			return nil, false
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return nil, false
+		}
+	}
 }
 
 // takeOut returns a descriptor of the connection that net knows nothing of.

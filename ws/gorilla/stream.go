@@ -1,6 +1,7 @@
 package gorilla
 
 import (
+	"crypto/tls"
 	"net"
 	"syscall"
 	"time"
@@ -39,14 +40,13 @@ func (s *stream) init(nc net.Conn, buffered []byte, owner *conn) {
 	if len(buffered) > 0 {
 		s.early = append([]byte(nil), buffered...)
 	}
-	switch nc := nc.(type) {
-	case *net.TCPConn:
-		s.raw, _ = nc.SyscallConn()
-	case *net.UnixConn:
-		s.raw, _ = nc.SyscallConn()
+	if _, encrypts := nc.(*tls.Conn); encrypts {
+		return
 	}
-	if s.raw != nil {
-		s.try = s.tryFD
+	if c, ok := nc.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			s.raw, s.try = raw, s.tryFD
+		}
 	}
 }
 

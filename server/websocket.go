@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/chaussette/chaussette/ws"
+	"github.com/chaussette/chaussette/ws/epoll"
+	"github.com/chaussette/chaussette/ws/gorilla"
+)
+
+// sockets is a worker's WebSockets: their engine, and what stands between a request and
+// the app.
+type sockets struct {
+	engine   ws.Engine
+	app      http.Handler
+	handler  ws.Handler // the app's, or nil
+	before   bool       // the app gets open connections
+	draining atomic.Bool
+}
+
+// newSockets returns nil for a backend that speaks no WebSocket.
+func (w *Worker) newSockets() (*sockets, error) {
+	if w.backend.WebSocket == NoUpgrade {
+		return nil, nil
+	}
+	config := w.config.WebSocket
+	config.Logger = w.log
+	config.MaxConnections = w.config.Limits.WithDefaults().Connections
+	s := &sockets{handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore}
+	std := gorilla.New(&config)
+	s.engine = std
+	if !s.before {
+		if !epoll.Supported {
+			w.log.Warn("this system has no epoll: WebSockets are served with a goroutine each")
+			return s, nil
+		}
+		loops, err := epoll.New(&config, &epoll.Options{Otherwise: std})
+		if err != nil {
+			return nil, &OpenError{"the event loops", err}
+		}
+		s.engine = loops
+	}
+	return s, nil
+}
+
+// wrap puts the upgrade before the app.
+func (s *sockets) wrap(app http.Handler) http.Handler {
+	s.app = app
+	return s
+}
+
+func (s *sockets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !ws.IsUpgrade(r):
+		s.app.ServeHTTP(w, r)
+	case s.draining.Load():
+		ws.Refuse(w, r, s.engine.Config().Logger, &ws.RefusedError{Status: http.StatusServiceUnavailable, Reason: "the worker is stopping"})
+	case s.handler != nil:
+		if options, ok := s.ask(w, r); ok {
+			_, _ = ws.Serve(w, r, options, s.handler) // the client is answered, and the log has it
+		}
+	case s.before:
+		s.openFirst(w, r)
+	default:
+		s.app.ServeHTTP(w, r)
+	}
+}
+
+// ask asks a Handler about a request, and answers a client that it refuses.
+func (s *sockets) ask(w http.ResponseWriter, r *http.Request) (*ws.AcceptOptions, bool) {
+	a, ok := s.handler.(ws.Acceptor)
+	if !ok {
+		return nil, true
+	}
+	options, err := a.AcceptWebSocket(r)
+	if err != nil {
+		ws.Refuse(w, r, s.engine.Config().Logger, err)
+		return nil, false
+	}
+	return options, true
+}
+
+// openFirst calls the app with an open connection, which ends when the app returns,
+// unless a Handler serves it then.
+func (s *sockets) openFirst(w http.ResponseWriter, r *http.Request) {
+	c, err := ws.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = c.Close(ws.StatusInternalError, "")
+			panic(p)
+		}
+		if !c.Served() {
+			_ = c.Close(ws.StatusNormal, "")
+		}
+	}()
+	s.app.ServeHTTP(nowhere{}, ws.WithConn(r, c))
+}
+
+// nowhere is the response of a request that was upgraded: what the app writes has no
+// place to go.
+type nowhere struct{}
+
+func (nowhere) Header() http.Header         { return http.Header{} }
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) WriteHeader(int)             {}
+
+// carried is how many connections the HTTP engine knows nothing of.
+func (s *sockets) carried() int {
+	if loops, ok := s.engine.(*epoll.Engine); ok {
+		return loops.Carried()
+	}
+	return 0
+}
+
+// drain closes the connections, and waits for them.
+func (s *sockets) drain(ctx context.Context) error {
+	s.draining.Store(true)
+	return ws.Drain(ctx, s.engine)
+}

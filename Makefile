@@ -33,6 +33,10 @@ setup: ## install what the tests need: Debian packages, npm, Go modules
 test: setup ## every test, under the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
+.PHONY: soak
+soak: setup ## rolling restarts under load, for half a minute under each manager
+	SOAK=30s $(GO) test -count=1 -v -run TestRollingRestart ./webtest
+
 .PHONY: man
 man: ## the manual page, build/chaussette.1
 	@mkdir -p build

@@ -9,20 +9,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// parent is the process that started us. One that ends is replaced by another.
+var parent = os.Getppid()
+
 // watchParent returns a channel that is closed when the parent process ends, if that is
 // before ctx does. A pidfd is used, not PR_SET_PDEATHSIG: that one speaks of the parent's
 // thread, and a manager may start workers from threads that come and go.
 func watchParent(ctx context.Context) (<-chan struct{}, error) {
-	fd, err := unix.PidfdOpen(os.Getppid(), unix.PIDFD_NONBLOCK)
+	ended := make(chan struct{})
+	fd, err := unix.PidfdOpen(parent, unix.PIDFD_NONBLOCK)
+	if os.Getppid() != parent { // and whose pid that was, nobody knows
+		_ = unix.Close(fd)
+		close(ended)
+		return ended, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("pidfd_open of the parent, %d: %w", os.Getppid(), err)
+		return nil, fmt.Errorf("pidfd_open of the parent, %d: %w", parent, err)
 	}
 	pidfd := os.NewFile(uintptr(fd), "pidfd")
 	raw, err := pidfd.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { _ = pidfd.SetReadDeadline(time.Now()) })
 	go func() {
 		defer stop()

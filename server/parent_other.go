@@ -8,10 +8,13 @@ import (
 	"time"
 )
 
+// parent is the process that started us. One that ends is replaced by another.
+var parent = os.Getppid()
+
 // watchParent returns a channel that is closed when the parent process ends, if that is
 // before ctx does. Without pidfds it looks every second whether the parent is another.
 func watchParent(ctx context.Context) (<-chan struct{}, error) {
-	parent, ended := os.Getppid(), make(chan struct{})
+	ended := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()

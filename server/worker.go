@@ -26,6 +26,7 @@ type Worker struct {
 	app     app.App
 	log     *slog.Logger
 	tls     *tls.Config
+	parent  <-chan struct{} // closed when the parent has ended; nil where that is nothing to us
 }
 
 // New returns a Worker for a. The error is a usage error, or an [*OpenError] for
@@ -87,6 +88,11 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 	stopped := signals.onStop(cancel)
 	defer stopped()
 
+	if w.config.ExitWithParent {
+		if w.parent, err = watchParent(ctx); err != nil {
+			return &OpenError{"--exit-with-parent", err}
+		}
+	}
 	if err := app.Start(starting, w.app); err != nil {
 		if stopped() {
 			return nil
@@ -197,10 +203,13 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if w.config.Spawn > 0 {
 		w.log.Info(fmt.Sprintf("Spawning method: %d", w.config.Spawn))
 	}
+	stopAccepting := func() error {
+		defer accepting.Wait()
+		return listeners.Close()
+	}
 	defer func() {
 		_ = engine.Close()
-		_ = listeners.Close()
-		accepting.Wait()
+		_ = stopAccepting()
 	}()
 	notify := notifier{w.log}
 	notify.ready()
@@ -208,7 +217,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	reason, err := w.wait(ctx, signals, failed)
 	if ended := (*EndedError)(nil); errors.As(err, &ended) {
 		// The requests that were in flight still get their 502.
-		return errors.Join(err, w.drain(engine, sockets, listeners, signals, again))
+		return errors.Join(err, w.drain(engine, sockets, stopAccepting, signals, again))
 	}
 	if err != nil {
 		return err
@@ -225,20 +234,24 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if reason == restart {
 		return nil
 	}
-	return w.drain(engine, sockets, listeners, signals, again)
+	return w.drain(engine, sockets, stopAccepting, signals, again)
 }
 
 // closeTimeout bounds how long handlers may take with the end of their WebSockets.
 const closeTimeout = 2 * time.Second
 
-// drainIdle is how long a draining worker leaves idle connections open, so that a
-// request that is on its way finds the worker there. Its answer closes the connection.
-const drainIdle = 2 * time.Second
+// How long a draining worker leaves idle connections open, so that a request that is on
+// its way finds the worker there. Its answer closes the connection. While a reload waits
+// the second time, for what was accepted last, new connections wait as well.
+const (
+	drainIdle  = 2 * time.Second
+	reloadIdle = 200 * time.Millisecond
+)
 
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
 // accept: it may be the only one, and what is accepted now is answered now. A signal to
 // stop turns a reload into a stop; the one after ends the drain at once.
-func (w *Worker) drain(engine *std.Engine, sockets *sockets, listeners listener.Listeners, signals *signals, again *reexec) error {
+func (w *Worker) drain(engine *std.Engine, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
 	reloading, stops := again.wanted, 0
@@ -269,9 +282,9 @@ func (w *Worker) drain(engine *std.Engine, sockets *sockets, listeners listener.
 		patience, cancel := context.WithTimeout(ctx, idle)
 		_ = engine.WaitIdle(patience)
 		cancel()
-		idle = 0
+		idle = min(idle, reloadIdle)
 	}
-	closed := listeners.Close()
+	closed := stopAccepting()
 	err := engine.Drain(ctx, idle)
 	waiting.Wait()
 	if ended(); stops >= second {
@@ -305,13 +318,6 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 	defer watching.Wait()
 	defer cancel()
 
-	var parent <-chan struct{}
-	if w.config.ExitWithParent {
-		var err error
-		if parent, err = watchParent(ctx); err != nil {
-			return stop, &OpenError{"--exit-with-parent", err}
-		}
-	}
 	changed := make(chan string, 1)
 	if w.config.Reload {
 		reloader, err := newReloader(w.config.ReloadPaths, w.log)
@@ -345,7 +351,7 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 		case path := <-changed:
 			w.log.Info("Restarting: a file has changed", "file", path)
 			return restart, nil
-		case <-parent:
+		case <-w.parent:
 			w.log.Info("Stopping: the parent process has ended")
 			return stop, nil
 		case <-ctx.Done():

@@ -25,12 +25,12 @@ func (a *acceptor) Accept() (net.Conn, error) {
 		if e.limits.SendTimeout > 0 {
 			setUserTimeout(accepted, e.limits.SendTimeout)
 		}
-		if max := int64(e.limits.Connections); max > 0 && e.open.Load()+int64(e.carried()) >= max {
+		c := &conn{Conn: accepted, engine: e}
+		if !e.conns.add(c, e.limits.Connections, e.carried()) {
 			e.refusals.take(accepted, e)
 			continue
 		}
-		e.open.Add(1)
-		return &conn{Conn: accepted, engine: e}, nil
+		return c, nil
 	}
 }
 

@@ -54,18 +54,25 @@ func (b *body) exceeded(status int) {
 
 func (b *body) Close() error { return b.from.Close() }
 
-// linger is how long a refused body is read on, for the client to read the answer: a
-// connection closed with bytes unread is reset, and the answer may be lost (RFC 9112, 9.6).
-const linger = time.Second
+// What is read of a body that the app left unread, so that the client gets to see the
+// answer: a connection that is closed with bytes unread is reset, and the client may find
+// the reset before the answer (RFC 9112, 9.6). net/http reads on, without a limit in time,
+// where it keeps the connection, and not at all where it closes it.
+const (
+	linger    = time.Second
+	lingerMax = 256 << 10 // as much as net/http reads
+)
 
-// finish bounds what net/http does with a body that the app did not read: it reads on
-// for the sake of the connection, and would wait without end.
-func (b *body) finish() {
-	timeout := b.timeout
-	if b.response.muted {
-		timeout = linger
+// finish reads what the app has left, within bounds.
+func (b *body) finish(r *http.Request) {
+	if b.ended || b.response.hijacked || r.ProtoMajor > 1 {
+		return
 	}
-	if !b.ended && timeout > 0 {
-		_ = b.control.SetReadDeadline(time.Now().Add(timeout))
+	_ = b.control.SetReadDeadline(time.Now().Add(linger))
+	if r.Header.Get("Expect") != "" {
+		return // reading would ask the client for the body
+	}
+	if _, err := io.CopyN(io.Discard, b.from, lingerMax); err == io.EOF {
+		_ = b.control.SetReadDeadline(time.Time{})
 	}
 }

@@ -1,6 +1,8 @@
 package std
 
 import (
+	"bytes"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -9,13 +11,15 @@ import (
 	"syscall"
 )
 
-// conn is an accepted connection. It is counted until it is closed, by whomever: an app
+// conn is an accepted connection. It is known until it is closed, by whomever: an app
 // that hijacked it as well. Where a client is too slow with its headers it answers 408,
 // since net/http would close without a word.
 type conn struct {
 	net.Conn
 	engine *Engine
 	state  atomic.Int32 // the http.ConnState
+	http2  atomic.Bool
+	read   bool // something has been; of the reading goroutine alone
 	// unanswered: bytes have come since the last answer. With a state that is not active
 	// they are the first part of a request.
 	unanswered atomic.Bool
@@ -23,16 +27,41 @@ type conn struct {
 }
 
 // connState is told by net/http what becomes of a connection.
-func connState(c net.Conn, s http.ConnState) {
-	if c, ok := c.(*conn); ok {
+func connState(nc net.Conn, s http.ConnState) {
+	if secure, ok := nc.(*tls.Conn); ok {
+		nc = secure.NetConn()
+		if s == http.StateActive && secure.ConnectionState().NegotiatedProtocol == "h2" {
+			if c, ok := nc.(*conn); ok {
+				c.http2.Store(true)
+			}
+		}
+	}
+	if c, ok := nc.(*conn); ok {
 		c.state.Store(int32(s))
 	}
 }
+
+func (c *conn) hijacked() bool { return http.ConnState(c.state.Load()) == http.StateHijacked }
+
+// waiting reports that no request has begun: the client is the next to say something.
+func (c *conn) waiting() bool {
+	s := http.ConnState(c.state.Load())
+	return (s == http.StateNew || s == http.StateIdle) && !c.unanswered.Load()
+}
+
+// preface begins a connection of HTTP/2 (RFC 9113, 3.4).
+const preface = "PRI * HTTP/2.0"
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	switch {
 	case n > 0:
+		if !c.read {
+			c.read = true
+			if bytes.HasPrefix(p[:n], []byte(preface)) {
+				c.http2.Store(true)
+			}
+		}
 		c.unanswered.Store(true)
 	case err != nil && os.IsTimeout(err):
 		c.timedOut()
@@ -72,11 +101,8 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	if c.closed.CompareAndSwap(false, true) && c.engine.open.Add(-1) == 0 {
-		select {
-		case c.engine.emptied <- struct{}{}:
-		default: // it has been told already
-		}
+	if c.closed.CompareAndSwap(false, true) {
+		c.engine.conns.remove(c)
 	}
 	return err
 }

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/chaussette/chaussette/server/limits"
 )
@@ -48,9 +47,8 @@ type Engine struct {
 	refusals *refusals
 	carried  func() int
 
+	conns    *conns
 	draining atomic.Bool
-	open     atomic.Int64  // connections, hijacked ones as well
-	emptied  chan struct{} // told, without waiting, when open falls to 0
 }
 
 // New returns an Engine that serves app.
@@ -64,8 +62,8 @@ func New(app http.Handler, o *Options) *Engine {
 		log:     o.Log,
 		access:  o.AccessLog,
 		tls:     o.TLS != nil,
-		emptied: make(chan struct{}, 1),
 		carried: o.Carried,
+		conns:   newConns(),
 	}
 	if e.carried == nil {
 		e.carried = func() int { return 0 }
@@ -115,50 +113,18 @@ func (e *Engine) Serve(l net.Listener) error {
 	return err
 }
 
-// StartDraining has each connection end with its next response (Connection: close; in
-// HTTP/2 GOAWAY). Connections are still accepted where the listeners are open.
-func (e *Engine) StartDraining() { e.draining.Store(true) }
-
-// WaitIdle waits until no connection is open, or ctx ends.
-func (e *Engine) WaitIdle(ctx context.Context) error {
-	for e.open.Load() > 0 {
-		select {
-		case <-e.emptied:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// Drain ends the engine without breaking a request: it lets idle connections answer one
-// more for at most idle (a client may be sending on one just now, and would find it
-// closed), waits for running requests, and returns. The listeners that Serve was given
-// are closed by now, or soon. Where ctx ends first, Drain closes what is left, and
-// returns ctx.Err().
-//
-// Hijacked connections are closed by who hijacked them, before: Drain waits for them
-// only as long as for idle ones.
-func (e *Engine) Drain(ctx context.Context, idle time.Duration) error {
-	e.StartDraining()
-	patience, cancel := context.WithTimeout(ctx, idle)
-	defer cancel()
-	_ = e.WaitIdle(patience)
-	err := e.server.Shutdown(ctx)
-	if err != nil {
-		e.log.Warn("connections are cut: their requests took longer than the graceful timeout", "connections", e.open.Load())
-	}
-	return errors.Join(err, e.Close())
-}
-
 // Close closes listeners and connections at once.
 func (e *Engine) Close() error {
 	e.draining.Store(true)
-	return errors.Join(e.server.Close(), e.refusals.close())
+	err := errors.Join(e.server.Close(), e.refusals.close())
+	for _, c := range e.conns.all() { // hijacked
+		_ = c.Close()
+	}
+	return err
 }
 
 // Connections is how many are open.
-func (e *Engine) Connections() int { return int(e.open.Load()) }
+func (e *Engine) Connections() int { return e.conns.len() }
 
 // quiet takes net/http's own reports of a handshake that a port scanner broke off down
 // to debug: they are about the client, and may be many.

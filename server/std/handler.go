@@ -25,7 +25,7 @@ func (e *Engine) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 			to.Header().Set("Connection", "close")
 		}
 		b := e.limitBody(w, to, r)
-		defer b.finish()
+		defer b.finish(r)
 		if limit := e.limits.BodySize; limit > 0 && r.ContentLength > limit {
 			e.tooLarge(w)
 			e.logAccess(w, start)

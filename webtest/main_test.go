@@ -1,0 +1,22 @@
+package webtest_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/chaussette/chaussette/webtest"
+)
+
+func TestMain(m *testing.M) {
+	status := webtest.Main(m)
+	if status == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}

@@ -11,8 +11,7 @@
 // A handler is a function with the types that it wants of the arguments. What it returns
 // is the acknowledgement, and an error goes to the caller; see [Namespace.On].
 //
-// For one [Socket] handlers run one after another, in the order of what the client sent,
-// on a goroutine that lives while there is something to do. Acknowledgements and
-// heartbeats pass by, so that a handler may wait for an answer of its own client.
-// Different sockets run at the same time.
+// For one [Socket] handlers run one after another, in the order of what the client sent;
+// different sockets run at the same time. A handler may block. One that takes a
+// context.Context may also wait for an answer of its own client.
 package socketio

@@ -41,6 +41,7 @@ type handler struct {
 	results  int            // without the error
 	fails    bool           // the last result is an error
 	acksSelf bool           // it takes the *Event
+	waits    bool           // it takes a context: it may wait for the client
 }
 
 type param byte
@@ -77,6 +78,7 @@ func newHandler(event string, fn any) *handler {
 		switch {
 		case in == typeContext:
 			h.params = append(h.params, paramContext)
+			h.waits = true
 		case in == typeSocket:
 			h.params = append(h.params, paramSocket)
 		case in == typeEvent:

@@ -13,14 +13,20 @@ import (
 )
 
 // A Socket's life is a queue of jobs: to connect, its events, to disconnect. A goroutine
-// takes them while there are any.
+// takes them while there are any. An event that finds the queue empty, and a handler that
+// does not wait for its client, is handled where it was read: to change goroutines costs
+// more than most handlers.
 
 type job struct {
-	next  *job
-	event Event
-	size  int
-	do    func() // instead of the event
+	next    *job
+	event   Event
+	handler *handler // of the event, nil if it has none
+	size    int
+	do      func() // instead of the event
 }
+
+// here tells whether j may be done by who reads from the client.
+func (j *job) here() bool { return j.do == nil && (j.handler == nil || !j.handler.waits) }
 
 var errFlood = errors.New("the client sends faster than its events are handled")
 
@@ -40,6 +46,10 @@ func (s *Socket) receive(p *parser.Packet) error {
 			j.event.Args[i] = Raw{JSON: a, Attachments: p.Attachments}
 		}
 	}
+	h := s.ns.handlers
+	h.mu.RLock()
+	j.handler = h.events[name]
+	h.mu.RUnlock()
 	if !s.push(j) {
 		return errFlood
 	}
@@ -72,20 +82,30 @@ func (s *Socket) push(j *job) bool {
 	start := !s.running
 	s.running = true
 	s.mu.Unlock()
-	if start {
-		go s.run()
+	switch {
+	case !start:
+	case j.here():
+		s.run(true)
+	default:
+		s.ns.server.workers.run(s)
 	}
 	return true
 }
 
-// run does what is queued, and returns when nothing is.
-func (s *Socket) run() {
+// run does what is queued, and returns when nothing is; here says that it is called by
+// who reads from the client, and must leave to others what may wait for it.
+func (s *Socket) run(here bool) {
 	for {
 		s.mu.Lock()
 		j := s.head
 		if j == nil {
 			s.running = false
 			s.mu.Unlock()
+			return
+		}
+		if here && !j.here() {
+			s.mu.Unlock()
+			s.ns.server.workers.run(s)
 			return
 		}
 		if s.head = j.next; s.head == nil {
@@ -99,7 +119,7 @@ func (s *Socket) run() {
 		case j.do != nil:
 			s.guard("connecting or disconnecting", j.do)
 		case !refused:
-			s.handle(&j.event)
+			s.handle(&j.event, j.handler)
 		}
 	}
 }
@@ -118,10 +138,10 @@ func (s *Socket) guard(what string, f func()) (panicked bool) {
 }
 
 // handle passes e through the listeners and middleware to its handler.
-func (s *Socket) handle(e *Event) {
+func (s *Socket) handle(e *Event, handler *handler) {
 	h := s.ns.handlers
 	h.mu.RLock()
-	incoming, intercept, handler := h.incoming, h.intercept, h.events[e.Name]
+	incoming, intercept := h.incoming, h.intercept
 	h.mu.RUnlock()
 	var results []any
 	var err error

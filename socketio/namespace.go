@@ -90,6 +90,11 @@ func (n *Namespace) UseEvent(f func(s *Socket, e *Event) error) {
 // an error and not nil, the client gets {"error": text} instead; see Error. A handler
 // that takes the *Event acknowledges by itself, unless it returns a value or an error.
 //
+// A handler that takes a context.Context has a goroutine of its own, and may wait for
+// anything. The others run where the client's messages are read, which costs less: they
+// may block and hold up no other client, but meanwhile nothing is read from theirs. So one
+// that asks its own client by EmitWithAck has to take the context.
+//
 // A function that does not fit panics here. A handler that panics is logged, and the
 // client gets an error.
 func (n *Namespace) On(event string, fn any) {

@@ -16,6 +16,7 @@ type Server struct {
 	*Namespace
 	options *Options
 	engine  *engineio.Server
+	workers workers
 
 	mu         sync.RWMutex // guards what follows
 	namespaces map[string]*Namespace
@@ -152,7 +153,8 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ServerShutdown.
 func (srv *Server) Drain(ctx context.Context) error { return srv.engine.Drain(ctx) }
 
-// Close closes all clients and the adapters at once.
+// Close closes all clients and the adapters at once. It does not wait for handlers that
+// still run: their contexts have ended.
 func (srv *Server) Close() error {
 	srv.mu.Lock()
 	srv.closed = true
@@ -162,6 +164,7 @@ func (srv *Server) Close() error {
 	}
 	srv.mu.Unlock()
 	errs := []error{srv.engine.Close()}
+	srv.workers.close()
 	for _, n := range all {
 		errs = append(errs, n.adapter.Close())
 	}

@@ -89,6 +89,10 @@ func (e *expirer) Expire(*wheel.Timer) {
 		return
 	}
 	now := s.server.now()
+	if s.limit != 0 && now >= s.limit && s.state == stateOpen && s.busy.Load() {
+		// The answer may wait behind the message that is being handled.
+		s.limit = now + int64(s.server.options.PingTimeout)
+	}
 	if s.limit != 0 && now >= s.limit {
 		s.mu.Unlock()
 		s.end(PingTimeout, nil)

@@ -38,6 +38,7 @@ type Session struct {
 	revision Revision
 	state    state
 	secure   bool
+	busy     atomic.Bool // Message runs
 	bare     atomic.Bool // the client sends binary without a type (revision 3)
 }
 
@@ -275,8 +276,10 @@ func (s *Session) receive(p packet) error {
 	switch p.typ {
 	case PacketMessage:
 		s.receiving.Lock()
-		defer s.receiving.Unlock()
+		s.busy.Store(true)
 		s.server.handler.Message(s, p.Message)
+		s.busy.Store(false)
+		s.receiving.Unlock()
 	case PacketPing:
 		s.control(packet{PacketPong, Message{Data: p.Data}})
 	case PacketClose:

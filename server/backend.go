@@ -35,6 +35,7 @@ type Backend struct {
 	Buffered  bool
 	Python    python.Mode // how a Python app is run
 	WebSocket Upgrade     // who speaks WebSocket, and when
+	SocketIO  bool        // Socket.IO before the app
 	Help      string      // a line
 }
 
@@ -60,6 +61,8 @@ var backends = []Backend{
 		Help: "WebSocket, open before the app is called; Python: a greenlet a request"},
 	{Name: "ws4py", Aliases: []string{"geventws4py"}, Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeByApp,
 		Help: "WebSocket, opened by the app, idle connections for next to nothing; Python: a greenlet a request"},
+	{Name: "socketio", Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeByApp, SocketIO: true,
+		Help: "Socket.IO for apps that have it, for every client since 0.9; as ws4py for the rest"},
 }
 
 // Backends are all backends, in the order in which help shows them.

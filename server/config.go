@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/server/limits"
+	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/ws"
 )
 
@@ -40,6 +41,8 @@ type Config struct {
 	// WebSocket is for backends that speak it. Its Logger is Log, and its MaxConnections
 	// that of Limits.
 	WebSocket ws.Config
+	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
+	SocketIO socketio.Options
 
 	// CertFile and KeyFile are PEM files; where they are set, TLS is served. An empty
 	// KeyFile means that CertFile has both.

@@ -37,6 +37,8 @@ type flags struct {
 	pythonPath    string
 	wsOverflow    string
 	wsDeflate     string
+	revisions     []string
+	recovery      time.Duration
 
 	// groups are the options as help shows them.
 	groups []flagGroup
@@ -88,6 +90,7 @@ func newFlags() *flags {
 	s.Var(sizeFlag[int64]{&l.Buffered}, "buffer-limit", "bytes of a response that a buffering backend holds, beyond which it is a 500")
 
 	f.webSocketFlags()
+	f.socketIOFlags(f.group("Socket.IO (--backend socketio)"))
 
 	s = f.group("Python apps (no meaning for others)")
 	s.StringVar(&f.app.Python.Interpreter, "python", "", "`interpreter`, or folder of a virtualenv; $VIRTUAL_ENV or python3 by default")

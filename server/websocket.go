@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync/atomic"
 
+	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/ws"
 	"github.com/chaussette/chaussette/ws/epoll"
 	"github.com/chaussette/chaussette/ws/gorilla"
@@ -15,8 +17,9 @@ import (
 type sockets struct {
 	engine   ws.Engine
 	app      http.Handler
-	handler  ws.Handler // the app's, or nil
-	before   bool       // the app gets open connections
+	handler  ws.Handler       // the app's, or nil
+	before   bool             // the app gets open connections
+	io       *socketio.Server // or nil
 	draining atomic.Bool
 }
 
@@ -28,7 +31,7 @@ func (w *Worker) newSockets() (*sockets, error) {
 	config := w.config.WebSocket
 	config.Logger = w.log
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore}
+	s := &sockets{handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO()}
 	std := gorilla.New(&config)
 	s.engine = std
 	if !s.before {
@@ -48,6 +51,9 @@ func (w *Worker) newSockets() (*sockets, error) {
 // wrap puts the upgrade before the app.
 func (s *sockets) wrap(app http.Handler) http.Handler {
 	s.app = app
+	if s.io != nil {
+		return s.io.Before(s)
+	}
 	return s
 }
 
@@ -117,8 +123,26 @@ func (s *sockets) carried() int {
 	return 0
 }
 
+// close cuts what is left.
+func (s *sockets) close() error {
+	var err error
+	if s.io != nil {
+		err = s.io.Close()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return errors.Join(err, s.engine.Close(ctx))
+}
+
 // drain closes the connections, and waits for them.
 func (s *sockets) drain(ctx context.Context) error {
 	s.draining.Store(true)
+	if s.io != nil {
+		// First, so that its clients and the app are told why; and polls are requests
+		// that would not end by themselves.
+		if err := s.io.Drain(ctx); err != nil {
+			return err
+		}
+	}
 	return ws.Drain(ctx, s.engine)
 }

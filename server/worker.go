@@ -186,11 +186,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		handler = sockets.wrap(handler)
 		options.Context = ws.WithEngine(context.Background(), sockets.engine)
 		options.Carried = sockets.carried
-		defer func() {
-			at, cancel := context.WithTimeout(context.Background(), closeTimeout)
-			defer cancel()
-			_ = sockets.engine.Close(at)
-		}()
+		defer func() { _ = sockets.close() }()
 	}
 	engine := std.New(handler, options)
 	failed := make(chan error, len(listeners))

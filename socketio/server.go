@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/chaussette/chaussette/socketio/engineio"
@@ -170,3 +171,19 @@ func (srv *Server) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Before returns a handler that serves what is under Options.Engine.Path itself, and
+// gives everything else to next.
+func (srv *Server) Before(next http.Handler) http.Handler {
+	path := srv.options.Engine.Path
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, path) || r.URL.Path+"/" == path {
+			srv.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Options are those of the server, with defaults filled in.
+func (srv *Server) Options() Options { return *srv.options }

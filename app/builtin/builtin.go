@@ -2,7 +2,11 @@
 // see a worker answer with, and something to measure it by.
 package builtin
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/chaussette/chaussette/examples/chat"
+)
 
 // builtins is the table of what there is, in the order in which help shows it.
 var builtins = []struct {
@@ -13,6 +17,7 @@ var builtins = []struct {
 	{"hello", "answers hello world", func() http.Handler { return Hello{} }},
 	{"echo", "a WebSocket at /ws that echoes, and a page to try it", func() http.Handler { return Echo{} }},
 	{"bench", "arithmetic, a wait of 75 to 100 ms, an HTML page; at /ws a WebSocket to put load on", func() http.Handler { return &Bench{} }},
+	{"chat", "a chat with rooms, for --backend socketio", func() http.Handler { return chat.New() }},
 }
 
 // Lookup finds a built-in by its word.

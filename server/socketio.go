@@ -1,0 +1,77 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/chaussette/chaussette/socketio"
+	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/engineio"
+)
+
+// socketIO is the Socket.IO server of the socketio backend, with the app's events; nil
+// for other backends, and for an app that has none.
+func (w *Worker) socketIO() *socketio.Server {
+	if !w.backend.SocketIO {
+		return nil
+	}
+	app, ok := w.app.(socketio.App)
+	if !ok {
+		w.log.Info("The app registers no Socket.IO events: it is served as it stands")
+		return nil
+	}
+	options := w.config.SocketIO
+	options.Logger = w.log
+	io := socketio.NewServer(&options)
+	app.RegisterSocketIO(io)
+	return io
+}
+
+// socketIOFlags defines the options of the socketio backend. The zero of socketio.Options is
+// the default; the flags show what that is.
+func (f *flags) socketIOFlags(s *pflag.FlagSet) {
+	o := &f.config.SocketIO
+	e := &o.Engine
+	e.PingInterval, e.PingTimeout, e.UpgradeTimeout, e.MaxPayload = 25*time.Second, 20*time.Second, 10*time.Second, 1_000_000
+	e.MaxQueue, e.CompressionThreshold, o.ConnectTimeout = 1<<20, 1024, 45*time.Second
+	s.StringVar(&e.Path, "socketio-path", "/socket.io/", "`path` under which clients connect")
+	s.StringSliceVar(&f.revisions, "socketio-revisions", []string{"0.9", "3", "4"}, "`revisions` of the protocol that are served: 0.9, and 3 and 4 of Engine.IO")
+	s.StringSliceVar(&e.Origins, "cors-origin", nil, "`origins` whose pages may connect beside those of the same host: https://example.com, *.example.com, or * for any")
+	s.Var(durationFlag{&e.PingInterval}, "socketio-ping-interval", "time between two heartbeats")
+	s.Var(durationFlag{&e.PingTimeout}, "socketio-ping-timeout", "time in which a heartbeat must be answered")
+	s.Var(durationFlag{&e.UpgradeTimeout}, "socketio-upgrade-timeout", "time that an upgrade to websocket may take")
+	s.Var(durationFlag{&o.ConnectTimeout}, "socketio-connect-timeout", "time that a client may be in no namespace")
+	s.Var(sizeFlag[int64]{&e.MaxPayload}, "socketio-max-payload", "bytes of a message, and of a polling request, that are taken from a client")
+	s.Var(sizeFlag[int64]{&e.MaxQueue}, "socketio-max-queue", "bytes that may wait for a slow client, beyond which it is disconnected")
+	s.Var(countFlag{&e.MaxSessions}, "socketio-max-sessions", "clients connected at once, beyond which new ones get 503")
+	s.Var(durationFlag{&f.recovery}, "socketio-recovery", "time in which a client that was away gets back its session and what it missed; 0 is off")
+}
+
+// finishSocketIO makes the socketio options of those that need a look.
+func (f *flags) finishSocketIO() error {
+	o := &f.config.SocketIO
+	for _, name := range f.revisions {
+		r, ok := engineio.ParseRevision(name)
+		if !ok {
+			return fmt.Errorf("--socketio-revisions %s: 0.9, 3 or 4", name)
+		}
+		if !slices.Contains(o.Engine.Revisions, r) {
+			o.Engine.Revisions = append(o.Engine.Revisions, r)
+		}
+	}
+	if p := o.Engine.Path; !strings.HasPrefix(p, "/") {
+		return fmt.Errorf("--socketio-path %s: it begins with a slash", p)
+	}
+	o.Engine.Path = strings.TrimSuffix(o.Engine.Path, "/") + "/"
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = -1
+	}
+	if f.recovery > 0 {
+		o.Recovery = &socketio.Recovery{Recovery: adapter.Recovery{MaxDisconnection: f.recovery}}
+	}
+	return nil
+}

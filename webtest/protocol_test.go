@@ -1,0 +1,89 @@
+package webtest_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The bare protocols, spoken by clients/protocol.js to protocolapp as its own process.
+func TestProtocol(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed")
+	}
+	url := startProtocolApp(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "protocol.js", url)
+	cmd.Dir = "clients"
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	checks := 0
+	for line := range bytes.Lines(out) {
+		var check struct{ Name, Error string }
+		if err := json.Unmarshal(line, &check); err != nil {
+			t.Fatalf("%s", line)
+		}
+		checks++
+		if check.Error != "" {
+			t.Errorf("%s: %s", check.Name, check.Error)
+		}
+	}
+	if err != nil && !t.Failed() {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
+	if checks < 60 {
+		t.Errorf("only %d checks ran", checks)
+	}
+}
+
+// startProtocolApp builds and runs protocolapp as its doc says, and returns its URL.
+func startProtocolApp(t *testing.T) string {
+	binary := filepath.Join(t.TempDir(), "protocolapp")
+	if out, err := exec.Command("go", "build", "-o", binary, "./protocolapp").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(binary, "--host", "127.0.0.1", "--port", "0",
+		"--socketio-ping-interval", "300ms", "--socketio-ping-timeout", "200ms", "--socketio-max-payload", "1000000")
+	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	serving := make(chan string, 1)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			if _, address, ok := strings.Cut(lines.Text(), "Serving on "); ok {
+				serving <- address
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-read
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("protocolapp: %v", err)
+		}
+	})
+	select {
+	case address := <-serving:
+		return "http://" + address
+	case <-time.After(20 * time.Second):
+		t.Fatal("protocolapp does not serve")
+		return ""
+	}
+}

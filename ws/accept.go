@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -30,9 +31,17 @@ type AcceptOptions struct {
 	Overflow       Overflow
 	// DrainCode, if not zero, replaces Config.DrainCode.
 	DrainCode StatusCode
+	// NoPing leaves pings to the app: for protocols with heartbeats of their own.
+	NoPing bool
 	// NoDeflate leaves permessage-deflate off for this connection.
 	NoDeflate bool
+
+	// applied is the last Config made of these options, so that the connections accepted
+	// with the same options share one.
+	applied atomic.Pointer[applied]
 }
+
+type applied struct{ from, to *Config }
 
 // RefusedError is why a request was not upgraded.
 type RefusedError struct {
@@ -108,8 +117,11 @@ func NewHandshake(e Engine, r *http.Request, options *AcceptOptions) (*Handshake
 
 // apply returns config with the options in it; a copy only if there are any.
 func (o *AcceptOptions) apply(config *Config) *Config {
-	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault && o.DrainCode == 0 {
+	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault && o.DrainCode == 0 && !o.NoPing {
 		return config
+	}
+	if a := o.applied.Load(); a != nil && a.from == config {
+		return a.to
 	}
 	c := *config
 	if o.Origins != nil {
@@ -123,6 +135,10 @@ func (o *AcceptOptions) apply(config *Config) *Config {
 	if o.DrainCode != 0 {
 		c.DrainCode = o.DrainCode
 	}
+	if o.NoPing {
+		c.PingInterval = 0
+	}
+	o.applied.Store(&applied{config, &c})
 	return &c
 }
 

@@ -51,10 +51,9 @@ type Server struct {
 // NewServer returns a server for h. It is closed by Close.
 func NewServer(h Handler, options *Options) *Server {
 	o := options.withDefaults()
-	return &Server{
-		options: o, handler: h, start: time.Now(), wheel: wheel.New(), sessions: map[SID]*Session{},
-		accepting: &ws.AcceptOptions{Origins: o.Origins, MaxMessageSize: o.MaxPayload, MaxQueue: o.MaxQueue, Overflow: ws.OverflowClose},
-	}
+	srv := &Server{options: o, handler: h, start: time.Now(), wheel: wheel.New(), sessions: map[SID]*Session{}}
+	srv.accepting = srv.acceptOptions()
+	return srv
 }
 
 // now is the server's time: nanoseconds since its start, never 0.

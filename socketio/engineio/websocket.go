@@ -95,15 +95,19 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header http.He
 	}
 	options := srv.accepting
 	if header != nil {
-		o := *options
-		o.Header = header
-		options = &o
+		options = srv.acceptOptions()
+		options.Header = header
 	}
 	c, err := ws.Accept(w, r, options)
 	if err != nil {
 		return nil
 	}
 	return c
+}
+
+func (srv *Server) acceptOptions() *ws.AcceptOptions {
+	o := srv.options
+	return &ws.AcceptOptions{Origins: o.Origins, MaxMessageSize: o.MaxPayload, MaxQueue: o.MaxQueue, Overflow: ws.OverflowClose, NoPing: true}
 }
 
 // openWebSocket is a handshake on WebSocket.

@@ -189,7 +189,7 @@ func (f *flags) finish(set *pflag.FlagSet) error {
 	c.Limits.HeaderSize, c.Limits.Connections = noneIfZero(c.Limits.HeaderSize), noneIfZero(c.Limits.Connections)
 	c.Limits.BodySize, c.Limits.Buffered = noneIfZero(c.Limits.BodySize), noneIfZero(c.Limits.Buffered)
 	c.SpawnQueue = noneIfZero(c.SpawnQueue)
-	return f.finishWebSocket()
+	return errors.Join(f.finishWebSocket(), f.finishSocketIO())
 }
 
 func noneIfZero[T int | int64 | time.Duration](value T) T {

@@ -1,7 +1,7 @@
 // Accept measures how workers share the connections of one socket: they are opened one
 // after another at a steady pace and kept open, and each is answered once. It is measured
-// with a socket that the parent left blocking and with a non-blocking one, and for
-// comparison with workers that accept as net/http alone does.
+// with a socket that the parent left blocking, with a non-blocking one, and, for comparison, with one
+// that a foreign process keeps non-blocking and with workers that accept as net/http alone does.
 //
 //	go run ./bench/accept -chaussette bin/chaussette
 //
@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -53,25 +55,22 @@ func main() {
 	fmt.Printf("| --- | --- |%s ---: |\n", strings.Repeat(" ---: |", *workers))
 	unfair := false
 	for _, run := range []struct {
-		name        string
-		command     []string
-		nonblocking bool
-		bound       bool
+		name    string
+		command []string
+		mode    mode
+		bound   bool
 	}{
-		{"chaussette --backend " + *backend, chaussette, false, true},
-		{"chaussette --backend " + *backend, chaussette, true, true},
-		{"net/http, bare", []string{self, "-bare"}, true, false}, // it makes the socket non-blocking itself
+		{"chaussette --backend " + *backend, chaussette, blocking, true},
+		{"chaussette --backend " + *backend, chaussette, nonblocking, true},
+		{"chaussette --backend " + *backend, chaussette, reset, false},
+		{"net/http, bare", []string{self, "-bare"}, nonblocking, false},
 	} {
-		shares, err := measure(run.command, run.nonblocking)
+		shares, err := measure(run.command, run.mode)
 		if err != nil {
 			log.Fatalf("%s: %v", run.name, err)
 		}
 		ratio := float64(slices.Max(shares)) / float64(max(slices.Min(shares), 1))
-		mode := "blocking"
-		if run.nonblocking {
-			mode = "non-blocking"
-		}
-		fmt.Printf("| %s | %s |", run.name, mode)
+		fmt.Printf("| %s | %s |", run.name, run.mode)
 		for _, share := range shares {
 			fmt.Printf(" %d |", share)
 		}
@@ -82,6 +81,17 @@ func main() {
 		log.Fatalf("the largest share is more than %.2f times the smallest", *most)
 	}
 }
+
+// mode is how the socket is left for the workers.
+type mode string
+
+const (
+	blocking    mode = "blocking"
+	nonblocking mode = "non-blocking"
+	// reset is non-blocking, and made so again once the workers serve, as a process that is not
+	// chaussette does that shares the socket.
+	reset mode = "non-blocking again"
+)
 
 // serveBare is a worker as net/http makes it.
 func serveBare() error {
@@ -99,7 +109,7 @@ func serveBare() error {
 
 // measure returns how many of the connections each worker has.
 // The socket is no Multipath TCP, since no process manager opens that.
-func measure(command []string, nonblocking bool) (shares []int, err error) {
+func measure(command []string, mode mode) (shares []int, err error) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(false)
 	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -107,26 +117,31 @@ func measure(command []string, nonblocking bool) (shares []int, err error) {
 		return nil, err
 	}
 	defer l.Close()
-	socket, err := l.(*net.TCPListener).File()
+	socket, err := duplicate(l.(*net.TCPListener))
 	if err != nil {
 		return nil, err
 	}
 	defer socket.Close()
-	if err := setNonblocking(socket, nonblocking); err != nil {
-		return nil, err
-	}
 	var started []*worker
 	defer func() {
 		for _, w := range started {
 			err = errors.Join(err, w.end())
 		}
 	}()
+	if err := setNonblocking(socket, mode != blocking); err != nil {
+		return nil, err
+	}
 	for range *workers {
 		w, err := start(command, socket)
 		if err != nil {
 			return nil, err
 		}
 		started = append(started, w)
+	}
+	if mode == reset {
+		if err := setNonblocking(socket, true); err != nil {
+			return nil, err
+		}
 	}
 	kept, err := open(l.Addr().String())
 	defer func() {
@@ -248,13 +263,35 @@ func (w *worker) end() error {
 	return err
 }
 
-// setNonblocking sets the flag, which belongs to the socket and not to the descriptor:
-// everybody who has it sees it.
-func setNonblocking(socket *os.File, nonblocking bool) error {
-	raw, err := socket.SyscallConn()
+// duplicate makes a file of a duplicate of the listener's descriptor, in blocking mode. The file
+// that package net makes would not do: it is blocking from the moment on that os/exec has it.
+func duplicate(l *net.TCPListener) (*os.File, error) {
+	raw, err := l.SyscallConn()
 	if err != nil {
+		return nil, err
+	}
+	own := -1
+	controlErr := raw.Control(func(fd uintptr) {
+		if own, err = syscall.Dup(int(fd)); err == nil {
+			syscall.CloseOnExec(own)
+			err = syscall.SetNonblock(own, false)
+		}
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(own), "socket"), nil
+}
+
+// setNonblocking sets the flag, which all that share the socket see, and makes sure that it
+// is still there when os/exec has asked for the descriptor, as it does to pass it on.
+func setNonblocking(socket *os.File, nonblocking bool) error {
+	if err := syscall.SetNonblock(int(socket.Fd()), nonblocking); err != nil {
 		return err
 	}
-	controlErr := raw.Control(func(fd uintptr) { err = syscall.SetNonblock(int(fd), nonblocking) })
-	return errors.Join(controlErr, err)
+	flags, err := unix.FcntlInt(socket.Fd(), unix.F_GETFL, 0)
+	if err == nil && (flags&unix.O_NONBLOCK != 0) != nonblocking {
+		err = errors.New("the socket's flag did not stay")
+	}
+	return err
 }

@@ -1,7 +1,7 @@
 package webtest
 
 import (
-	"fmt"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -85,7 +85,7 @@ func (m Manager) listen(t testing.TB) (*os.File, net.Addr) {
 	t.Helper()
 	var l interface {
 		net.Listener
-		File() (*os.File, error)
+		syscall.Conn
 	}
 	var err error
 	if m.Unix {
@@ -112,18 +112,35 @@ func (m Manager) listen(t testing.TB) (*os.File, net.Addr) {
 		l = tcp.(*net.TCPListener)
 	}
 	defer l.Close()
-	file, err := l.File()
+	raw, err := l.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
+	}
+	var file *os.File
+	if e := raw.Control(func(fd uintptr) { file, err = duplicate(int(fd), !m.blocking) }); e != nil || err != nil {
+		t.Fatal(errors.Join(e, err))
 	}
 	t.Cleanup(func() { _ = file.Close() })
-	// Fd would make it blocking as well.
-	raw, err := file.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e := raw.Control(func(fd uintptr) { err = syscall.SetNonblock(int(fd), !m.blocking) }); e != nil || err != nil {
-		t.Fatal(fmt.Errorf("set O_NONBLOCK: %w", err))
-	}
 	return file, l.Addr()
+}
+
+// duplicate makes a file of a duplicate of fd, and sets whether the socket is
+// non-blocking, which is a matter of all its descriptors. The file that package net makes
+// of a listener would not do: os/exec makes the socket blocking when it passes that on.
+func duplicate(fd int, nonblocking bool) (*os.File, error) {
+	// No child is started before the descriptor is close-on-exec.
+	syscall.ForkLock.RLock()
+	own, err := syscall.Dup(fd)
+	if err == nil {
+		syscall.CloseOnExec(own)
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, os.NewSyscallError("dup", err)
+	}
+	if err := syscall.SetNonblock(own, nonblocking); err != nil {
+		_ = syscall.Close(own)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(own), "socket"), nil
 }

@@ -103,10 +103,19 @@ func (p *Pool) end() {
 	p.mu.Unlock()
 	var stopping sync.WaitGroup
 	for _, w := range all {
-		stopping.Go(func() { w.stop() })
+		if w.running() {
+			stopping.Go(func() {
+				if status := w.Stop(); status > 0 {
+					p.t.Errorf("worker %d ended with status %d", w.PID, status)
+				}
+			})
+		}
 	}
 	stopping.Wait()
 	for _, w := range all {
+		if w.leftChild() {
+			p.t.Errorf("worker %d has left a child behind, which was killed", w.PID)
+		}
 		if p.t.Failed() {
 			p.t.Logf("worker %d under %s, exit status %d:\nstdout:\n%s\nstderr:\n%s", w.PID, p.manager, w.status(), w.stdout, w.stderr)
 		}

@@ -83,6 +83,31 @@ func (w *Worker) stop() (inTime bool) {
 	return false
 }
 
+func (w *Worker) running() bool {
+	select {
+	case <-w.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// leftChild finds processes of the group of a worker that has ended, and kills them. Only
+// a manager that gives its workers a group or a session of their own can tell. What is
+// just ending is given time.
+func (w *Worker) leftChild() bool {
+	if attr := w.cmd.SysProcAttr; attr == nil || !attr.Setsid && !attr.Setpgid {
+		return false
+	}
+	for end := time.Now().Add(2 * time.Second); syscall.Kill(-w.PID, 0) == nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			_ = syscall.Kill(-w.PID, syscall.SIGKILL)
+			return true
+		}
+	}
+	return false
+}
+
 // Restart stops the worker, and starts another in its place in the pool.
 func (w *Worker) Restart() *Worker {
 	w.pool.t.Helper()

@@ -1,0 +1,417 @@
+package socketio_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chaussette/chaussette/socketio"
+	"github.com/chaussette/chaussette/socketio/engineio"
+)
+
+func TestHandlers(t *testing.T) {
+	var log bytes.Buffer
+	io := newServer(t, &socketio.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	type point struct{ X, Y int }
+	io.On("nothing", func() {})
+	io.On("add", func(a, b int) int { return a + b })
+	io.On("two", func(s string) (string, int) { return s, len(s) })
+	io.On("struct", func(p point) point { return point{p.Y, p.X} })
+	io.On("rest", func(first string, rest ...int) int { return len(first) + len(rest) })
+	io.On("fails", func() (int, error) { return 1, errors.New("no") })
+	io.On("fails with data", func() error { return &socketio.Error{Message: "no", Data: 7} })
+	io.On("panics", func() { panic("at the disco") })
+	io.On("by hand", func(e *socketio.Event) { _ = e.Ack("once"); _ = e.Ack("twice") })
+	io.On("ctx", func(ctx context.Context, s *socketio.Socket) bool { return ctx.Err() == nil && s.Connected() })
+	io.On("raw", func(r socketio.Raw) socketio.Raw { return r })
+	io.UseEvent(func(_ *socketio.Socket, e *socketio.Event) error {
+		if e.Name == "forbidden" {
+			return errors.New("forbidden")
+		}
+		return nil
+	})
+	c := connect(t, io, "/")
+	for _, x := range []struct{ sent, want string }{
+		{`420["nothing"]`, `430[]`},
+		{`421["add",1,2]`, `431[3]`},
+		{`422["two","häß"]`, `432["häß",5]`},
+		{`423["struct",{"X":1,"Y":2}]`, `433[{"X":2,"Y":1}]`},
+		{`424["rest","ab",1,2,3]`, `434[5]`},
+		{`425["rest"]`, `435[0]`}, // what is not sent is zero
+		{`426["add",1,2,3,4]`, `436[3]`},
+		{`427["fails"]`, `437[{"error":"no"}]`},
+		{`428["fails with data"]`, `438[{"error":"no","data":7}]`},
+		{`429["panics"]`, `439[{"error":"internal error"}]`},
+		{`4210["by hand"]`, `4310["once"]`},
+		{`4211["ctx"]`, `4311[true]`},
+		{`4212["raw",{"a": [1,  2]}]`, `4312[{"a": [1,  2]}]`},
+		{`4213["add","x"]`, `4313[{"error":"add: argument 1: a string does not fit"}]`},
+		{`4214["struct",{"X":"y"}]`, `4314[{"error":"struct: argument 1: X is a string, which does not fit"}]`},
+		{`4215["forbidden"]`, `4315[{"error":"forbidden"}]`},
+	} {
+		c.send(x.sent)
+		if got := c.next(); got != x.want {
+			t.Errorf("%s: %s, want %s", x.sent, got, x.want)
+		}
+	}
+	if !strings.Contains(log.String(), "at the disco") {
+		t.Error("the panic is not in the log")
+	}
+}
+
+func TestWrongHandlers(t *testing.T) {
+	io := newServer(t, nil)
+	for name, register := range map[string]func(){
+		"no function":   func() { io.On("x", 1) },
+		"a channel":     func() { io.On("x", func(chan int) {}) },
+		"reserved name": func() { io.On("connect", func() {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("was taken")
+				}
+			}()
+			register()
+		})
+	}
+}
+
+func TestRooms(t *testing.T) {
+	io := newServer(t, nil)
+	io.On("join", func(s *socketio.Socket, rooms ...socketio.Room) { s.Join(rooms...) })
+	io.On("others", func(s *socketio.Socket, room socketio.Room) error { return s.To(room).Emit("hi", room) })
+	a, b, c := connect(t, io, "/"), connect(t, io, "/"), connect(t, io, "/")
+	for who, rooms := range map[*client]string{a: `"x"`, b: `"x","y"`, c: `"y","z"`} {
+		who.send(`420["join",` + rooms + `]`)
+		who.want("430[]")
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	check(io.To("x", "y").Emit("e", 1)) // b is in both, and gets it once
+	check(io.To("x").Except("y").Emit("e", 2))
+	check(io.Except("z").Emit("e", 3))
+	a.send(`42["others","x"]`)
+	check(io.To("y").SocketsJoin("w"))
+	check(io.To("w").Emit("e", 4))
+	check(io.To("w").SocketsLeave("w"))
+	check(io.To("w").Emit("e", 5))
+	check(io.Emit("end"))
+	a.want(`42["e",1]`, `42["e",2]`, `42["e",3]`, `42["end"]`)
+	b.want(`42["e",1]`, `42["e",3]`, `42["hi","x"]`, `42["e",4]`, `42["end"]`)
+	c.want(`42["e",1]`, `42["e",4]`, `42["end"]`)
+
+	found, err := io.To("y").FetchSockets(t.Context())
+	if err != nil || len(found) != 2 {
+		t.Fatal(found, err)
+	}
+	check(io.To("z").DisconnectSockets(false))
+	c.want("41")
+	if n := len(io.Sockets()); n != 2 {
+		t.Errorf("%d sockets", n)
+	}
+	if err := io.Emit("disconnect"); !errors.Is(err, socketio.ErrReserved) {
+		t.Error(err)
+	}
+}
+
+func TestAcks(t *testing.T) {
+	io := newServer(t, nil)
+	io.On("ask back", func(ctx context.Context, s *socketio.Socket) (string, error) {
+		return socketio.Call[string](ctx, s, "your name?")
+	})
+	sockets := make(chan *socketio.Socket, 1)
+	io.OnConnect(func(s *socketio.Socket) { sockets <- s })
+	c := connect(t, io, "/")
+	s := <-sockets
+
+	// The answer comes while the handler that waits for it runs.
+	c.send(`427["ask back"]`)
+	c.want(`421["your name?"]`)
+	c.send(`431["ada"]`)
+	c.want(`437["ada"]`)
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := s.EmitWithAck(ctx, "silence"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	c.want(`422["silence"]`)
+	c.send(`432["too late"]`)
+
+	var missing *socketio.MissingAcksError
+	answers, err := io.To().Timeout(5*time.Millisecond).EmitWithAck(t.Context(), "all?")
+	if !errors.As(err, &missing) || missing.Missing != 1 || missing.Expected != 1 || len(answers) != 0 {
+		t.Error(answers, err)
+	}
+	c.want(`423["all?"]`)
+
+	done := make(chan error)
+	go func() {
+		_, err := s.EmitWithAck(t.Context(), "going?")
+		done <- err
+	}()
+	c.want(`424["going?"]`)
+	c.send("1")
+	if err := <-done; !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error(err)
+	}
+	if err := s.Emit("gone"); !errors.Is(err, socketio.ErrDisconnected) {
+		t.Error(err)
+	}
+}
+
+func TestMiddlewareAndNamespaces(t *testing.T) {
+	io := newServer(t, nil)
+	io.Of("/secret").Use(func(s *socketio.Socket) error {
+		var auth struct{ Token string }
+		if err := s.Auth().Unmarshal(&auth); err != nil || auth.Token != "x" {
+			return &socketio.Error{Message: "who are you?", Data: map[string]int{"code": 1}}
+		}
+		return nil
+	})
+	pattern := io.OfMatch(func(name string) bool { return strings.HasPrefix(name, "/room-") })
+	pattern.On("name", func(s *socketio.Socket) string { return s.Namespace().Name() })
+	c := open(t, io)
+	c.send("40/secret,", "40/nowhere")
+	c.want(`44/nowhere,{"message":"Invalid namespace"}`, `44/secret,{"message":"who are you?","data":{"code":1}}`)
+	c.send(`40/secret,{"Token":"x"}`)
+	if p := c.next(); !strings.HasPrefix(p, `40/secret,{"sid":`) {
+		t.Error(p)
+	}
+	c.send("40/room-1,")
+	if p := c.next(); !strings.HasPrefix(p, `40/room-1,{"sid":`) {
+		t.Error(p)
+	}
+	c.send(`42/room-1,1["name"]`)
+	c.want(`43/room-1,1["/room-1"]`)
+	if err := pattern.Emit("to all"); err != nil {
+		t.Error(err)
+	}
+	c.want(`42/room-1,["to all"]`)
+}
+
+func TestDisconnectReasons(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		do   func(c *client, s *socketio.Socket)
+		want socketio.Reason
+	}{
+		{"client leaves", func(c *client, _ *socketio.Socket) { c.send("41") }, socketio.ClientDisconnect},
+		{"client closes", func(c *client, _ *socketio.Socket) { c.send("1") }, socketio.TransportClose},
+		{"server throws out", func(_ *client, s *socketio.Socket) { s.Disconnect(false) }, socketio.ServerDisconnect},
+		{"server closes", func(_ *client, s *socketio.Socket) { s.Disconnect(true) }, socketio.ServerDisconnect},
+		{"nonsense", func(c *client, _ *socketio.Socket) { c.send("42{}") }, socketio.ParseError},
+		{"bad payload", func(c *client, _ *socketio.Socket) { c.send("x") }, socketio.TransportError},
+		{"session closed", func(_ *client, s *socketio.Socket) { s.Session().Close() }, socketio.ForcedClose},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			io := newServer(t, nil)
+			sockets, reasons := make(chan *socketio.Socket, 1), make(chan socketio.Reason, 2)
+			io.OnConnect(func(s *socketio.Socket) { s.Join("r"); sockets <- s })
+			io.OnDisconnect(func(s *socketio.Socket, r socketio.Reason) {
+				if !slices.Contains(s.Rooms(), "r") || s.Context().Err() == nil {
+					t.Error("rooms or context are not as they should be")
+				}
+				reasons <- r
+			})
+			c := connect(t, io, "/")
+			x.do(c, <-sockets)
+			if got := <-reasons; got != x.want {
+				t.Errorf("%q, want %q", got, x.want)
+			}
+		})
+	}
+}
+
+func TestServerCloses(t *testing.T) {
+	io := socketio.NewServer(nil)
+	reasons := make(chan socketio.Reason, 1)
+	io.OnDisconnect(func(_ *socketio.Socket, r socketio.Reason) { reasons <- r })
+	c := connect(t, io, "/")
+	if err := io.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if r := <-reasons; r != socketio.ServerShutdown {
+		t.Error(r)
+	}
+	c.want("1") // not 41: it is to come back
+	if got := c.do("GET", ""); !strings.Contains(got, "Session ID unknown") {
+		t.Error(got)
+	}
+	if w := httptest.NewRecorder(); true {
+		io.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil))
+		if w.Code != http.StatusServiceUnavailable {
+			t.Error(w.Code)
+		}
+	}
+	if err := io.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io := socketio.NewServer(nil)
+		defer io.Close()
+		reasons := make(chan socketio.Reason, 1)
+		io.OnDisconnect(func(_ *socketio.Socket, r socketio.Reason) { reasons <- r })
+		c := connect(t, io, "/")
+		start := time.Now()
+		for range 3 {
+			if p := c.do("GET", ""); p != "2" {
+				t.Fatal(p)
+			}
+			c.send("3")
+		}
+		if d := time.Since(start); d < 75*time.Second || d > 76*time.Second {
+			t.Errorf("three pings took %v", d)
+		}
+		start = time.Now()
+		if r := <-reasons; r != socketio.PingTimeout {
+			t.Error(r)
+		}
+		if d := time.Since(start); d < 45*time.Second || d > 46*time.Second {
+			t.Errorf("silence was noticed after %v", d)
+		}
+	})
+}
+
+func TestConnectTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io := socketio.NewServer(&socketio.Options{ConnectTimeout: time.Second})
+		defer io.Close()
+		c := open(t, io)
+		if p := c.do("GET", ""); p != "1" {
+			t.Error(p)
+		}
+	})
+}
+
+func TestRecovery(t *testing.T) {
+	io := newServer(t, &socketio.Options{Recovery: &socketio.Recovery{}})
+	sockets := make(chan *socketio.Socket, 10)
+	left := make(chan struct{}, 10)
+	io.OnConnect(func(s *socketio.Socket) {
+		if !s.Recovered() {
+			s.Join("room")
+			s.SetData("kept")
+		}
+		sockets <- s
+	})
+	io.OnDisconnect(func(*socketio.Socket, socketio.Reason) { left <- struct{}{} })
+	c := open(t, io)
+	c.send("40")
+	welcome := c.next()
+	was := <-sockets
+	pid := welcome[strings.Index(welcome, `"pid":"`)+7 : len(welcome)-2]
+	if err := io.To("room").Emit("before"); err != nil {
+		t.Fatal(err)
+	}
+	before := c.next()
+	offset := strings.TrimSuffix(strings.TrimPrefix(before, `42["before","`), `"]`)
+	c.send("1")
+	<-left
+	for i := range 3 {
+		_ = io.To("room").Emit("missed", i)
+		_ = io.To("elsewhere").Emit("not mine")
+	}
+
+	again := open(t, io)
+	again.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+	if p := again.next(); p != welcome {
+		t.Errorf("%s, want %s", p, welcome)
+	}
+	for i := range 3 {
+		if p := again.next(); !strings.HasPrefix(p, fmt.Sprintf(`42["missed",%d,`, i)) {
+			t.Error(p)
+		}
+	}
+	s := <-sockets
+	if !s.Recovered() || s.ID() != was.ID() || s.Data() != "kept" || !slices.Contains(s.Rooms(), "room") {
+		t.Errorf("%t %s %v %v", s.Recovered(), s.ID(), s.Data(), s.Rooms())
+	}
+
+	// A session is given back once.
+	thief := open(t, io)
+	thief.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+	if p := thief.next(); p == welcome {
+		t.Error("given back twice")
+	}
+}
+
+func TestBundle(t *testing.T) {
+	io := newServer(t, nil)
+	for name, marker := range map[string]string{
+		"socket.io.js": "Socket.IO v", "socket.io.min.js": "Socket.IO v", "socket.io.esm.min.js": "Socket.IO v",
+		"socket.io.msgpack.min.js": "Socket.IO v", "socket.io.js.map": `"version":3`,
+	} {
+		w := httptest.NewRecorder()
+		io.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/"+name, nil))
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), marker) {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+		r := httptest.NewRequest("GET", "/socket.io/"+name, nil)
+		r.Header.Set("If-None-Match", w.Header().Get("ETag"))
+		w = httptest.NewRecorder()
+		if io.ServeHTTP(w, r); w.Code != http.StatusNotModified {
+			t.Errorf("%s again: %d", name, w.Code)
+		}
+	}
+	w := httptest.NewRecorder()
+	io.ServeHTTP(w, httptest.NewRequest("GET", "/socket.io/socket.io.exe", nil))
+	if w.Code != http.StatusNotFound {
+		t.Error(w.Code)
+	}
+}
+
+// Sessions that were opened and left are gone, with all that they had.
+func TestTenThousandLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		io := socketio.NewServer(&socketio.Options{Engine: engineio.Options{CompressionThreshold: -1}})
+		defer io.Close()
+		io.OnConnect(func(s *socketio.Socket) { s.Join("everybody") })
+		heap := func() uint64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		before, goroutines := heap(), runtime.NumGoroutine()
+		for i := range 10_000 {
+			c := open(t, io)
+			if i%2 == 0 {
+				c.send("40")
+			}
+		}
+		synctest.Wait()
+		if n := io.Engine().Len(); n != 10_000 {
+			t.Fatalf("%d sessions", n)
+		}
+		t.Logf("%d bytes a session", (heap()-before)/10_000)
+		time.Sleep(2 * time.Minute) // of the bubble: nobody answers pings
+		if n, s := io.Engine().Len(), len(io.Sockets()); n != 0 || s != 0 {
+			t.Errorf("%d sessions and %d sockets are left", n, s)
+		}
+		if after := heap(); after > before+4<<20 {
+			t.Errorf("%d bytes are left", after-before)
+		}
+		if n := runtime.NumGoroutine(); n > goroutines+300 { // those that are kept for work
+			t.Errorf("%d goroutines, %d before", n, goroutines)
+		}
+	})
+}

@@ -33,5 +33,6 @@
 //
 // An inherited socket is made blocking, which every process that shares it sees, since
 // the flag belongs to the open file description. Where a process that is not ours makes
-// it non-blocking again, Accept polls and accepts.
+// it non-blocking again, Accept polls and accepts, which is less fair: all who wait are
+// woken, and the fastest accepts.
 package listener

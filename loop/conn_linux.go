@@ -329,6 +329,11 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 	c.mu.Unlock()
 	more := c.owner.Data(w.buffer[:n])
 	c.mu.Lock()
+	if c.fd < 0 { // detached
+		w.answer = w.answer[:0]
+		c.mu.Unlock()
+		return
+	}
 	c.uncorkLocked()
 	if !more {
 		c.bits |= finished
@@ -397,9 +402,30 @@ func (c *Conn) ClaimLocked() bool {
 // StartLocked gives the Conn to the loop, to which it does not belong after Group.Add and
 // ClaimLocked.
 func (c *Conn) StartLocked() {
+	if c.bits&claimed == 0 {
+		return
+	}
 	c.bits &^= claimed
 	c.read = c.loop.now.Load()
 	c.armLocked()
+}
+
+// DetachLocked takes the descriptor from the loop, or returns -1 if the Conn is closed. The
+// Owner is called no more. It may be called while Data runs.
+func (c *Conn) DetachLocked() int {
+	fd := c.fd
+	if fd < 0 || c.bits&cut != 0 {
+		return -1
+	}
+	if c.bits&armed != 0 {
+		c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
+	}
+	c.bits &^= armed | writing
+	c.fd, c.rest, c.cork = -1, nil, nil
+	c.loop.wheel.Stop(&c.timer.Timer)
+	c.loop.group.remove(fd)
+	c.loop.group.open.Add(-1)
+	return int(fd)
 }
 
 // done is called when the Owner's call has returned on a goroutine that does not lead.

@@ -193,7 +193,8 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	var accepting sync.WaitGroup
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
-		accepting.Go(func() { failed <- engine.Serve(l) })
+		in := w.front(sockets, l)
+		accepting.Go(func() { failed <- engine.Serve(in) })
 	}
 	w.log.Info("Using " + w.backend.String() + " as a backend")
 	if w.config.Spawn > 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cipher "github.com/gobwas/ws"
@@ -20,8 +21,11 @@ import (
 // conn is a ws.Driver and its ws.Conn in one piece: what an idle connection costs. Its
 // link.Wire is the type wire.
 type conn struct {
-	link link.Link
-	io   loop.Conn
+	link   link.Link
+	io     loop.Conn
+	engine *Engine
+	shake  *shake // until the first request has come, on a connection of a Front
+	opened atomic.Bool
 
 	// These belong to who runs the connection (loop.Owner).
 	in    *incoming // a frame or message that has not come whole, or nil
@@ -30,14 +34,28 @@ type conn struct {
 	windows *windows // of permessage-deflate, where a context is taken over; with io locked
 }
 
-func newConn(h *ws.Handshake) *conn {
-	c := &conn{}
+// attach makes c a WebSocket: it writes the answer to the handshake.
+func (c *conn) attach(h *ws.Handshake, early []byte) {
 	c.link.Init((*wire)(c), c, h)
-	return c
+	c.engine.open.Add(1)
+	c.opened.Store(true)
+	c.io.Lock()
+	defer c.io.Unlock()
+	_ = c.io.WriteLocked(h.Response, nil, false)
+	if len(early) > 0 {
+		c.early = bytes.Clone(early)
+	}
+	c.io.SetDeadline(untouched)
 }
 
 // Data implements loop.Owner: b is taken apart in place.
 func (c *conn) Data(b []byte) bool {
+	if c.shake != nil {
+		return c.shakeHands(b)
+	}
+	if !c.opened.Load() {
+		return true // the handshake is being refused
+	}
 	rules := frame.Rules{Compression: c.link.Conn.Deflate() != nil}
 	for len(b) > 0 {
 		switch c.link.Life() {
@@ -83,15 +101,27 @@ func (c *conn) next(b []byte, rules frame.Rules) (rest []byte, err error) {
 
 // Ended implements loop.Owner.
 func (c *conn) Ended(err error) {
+	if !c.opened.Load() {
+		return
+	}
 	c.in = nil
+	c.engine.open.Add(-1)
 	c.link.Ended(err)
 }
 
 // SentLocked implements loop.Owner.
-func (c *conn) SentLocked() { c.link.SentLocked() }
+func (c *conn) SentLocked() {
+	if c.opened.Load() {
+		c.link.SentLocked()
+	}
+}
 
 // Expire implements loop.Owner.
 func (c *conn) Expire() {
+	if !c.opened.Load() {
+		c.lateHands()
+		return
+	}
 	c.io.Lock()
 	untouched := c.link.Handler() == nil
 	c.io.Unlock()

@@ -25,7 +25,7 @@ type Conn struct {
 	read uint32  // when something was read last, by the loop's clock
 	cork *[]byte // while Data runs: where writes go
 	rest *queue  // what the socket has not taken, or nil
-	err  error   // why the Conn was cut
+	err  *error  // why the Conn was cut, or nil
 }
 
 type bits uint16
@@ -230,7 +230,9 @@ func (c *Conn) cutLocked(err error) {
 	if c.fd < 0 || c.bits&cut != 0 {
 		return
 	}
-	c.err = err
+	if err != nil {
+		c.err = &err
+	}
 	c.bits |= cut
 	// The loop closes it: it hears of a hang-up now.
 	unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
@@ -290,7 +292,7 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		return
 	}
 	if c.bits&cut != 0 {
-		c.endLocked(c.err)
+		c.endLocked(c.cause(nil))
 		return
 	}
 	if c.bits&paused != 0 {
@@ -308,17 +310,11 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		return
 	case errno != 0:
 		c.mu.Lock()
-		if c.bits&cut == 0 {
-			c.err = errno
-		}
-		c.endLocked(c.err)
+		c.endLocked(c.cause(errno))
 		return
 	case n == 0:
 		c.mu.Lock()
-		if c.bits&cut == 0 {
-			c.err = io.EOF
-		}
-		c.endLocked(c.err)
+		c.endLocked(c.cause(io.EOF))
 		return
 	}
 	c.mu.Lock()
@@ -339,13 +335,24 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		c.bits |= finished
 	}
 	if c.bits&cut != 0 || c.bits&finished != 0 && c.rest == nil {
-		c.endLocked(c.err)
+		c.endLocked(c.cause(nil))
 		return
 	}
 	if c.bits&halved != 0 && c.rest == nil {
 		c.drainedLocked()
 	}
 	c.mu.Unlock()
+}
+
+// cause is why the Conn ends: what it was cut for, if it was.
+func (c *Conn) cause(otherwise error) error {
+	switch {
+	case c.bits&cut == 0:
+		return otherwise
+	case c.err != nil:
+		return *c.err
+	}
+	return nil
 }
 
 // uncorkLocked sends what Data has written.

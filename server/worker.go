@@ -187,6 +187,11 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		options.Context = ws.WithEngine(context.Background(), sockets.engine)
 		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
+		trimming, end := context.WithCancel(context.Background())
+		var ended sync.WaitGroup
+		ended.Go(func() { trim(trimming, sockets.engine.Len) })
+		defer ended.Wait()
+		defer end()
 	}
 	engine := std.New(handler, options)
 	failed := make(chan error, len(listeners))

@@ -29,7 +29,7 @@ type conn struct {
 
 	// These belong to who runs the connection (loop.Owner).
 	in    *incoming // a frame or message that has not come whole, or nil
-	early []byte    // came with the handshake, or before the app asked for it; with io locked
+	early *[]byte   // came with the handshake, or before the app asked for it; with io locked
 
 	windows *windows // of permessage-deflate, where a context is taken over; with io locked
 }
@@ -43,7 +43,8 @@ func (c *conn) attach(h *ws.Handshake, early []byte) {
 	defer c.io.Unlock()
 	_ = c.io.WriteLocked(h.Response, nil, false)
 	if len(early) > 0 {
-		c.early = bytes.Clone(early)
+		kept := bytes.Clone(early)
+		c.early = &kept
 	}
 	c.io.SetDeadline(untouched)
 }
@@ -102,6 +103,9 @@ func (c *conn) next(b []byte, rules frame.Rules) (rest []byte, err error) {
 // Ended implements loop.Owner.
 func (c *conn) Ended(err error) {
 	if !c.opened.Load() {
+		if c.shake != nil {
+			c.shake.front.pending.Add(-1)
+		}
 		return
 	}
 	c.in = nil
@@ -138,7 +142,7 @@ func (c *conn) takeEarly() {
 	early := c.early
 	c.early = nil
 	c.io.Unlock()
-	if len(early) > 0 && !c.Data(early) {
+	if early != nil && !c.Data(*early) {
 		c.io.Lock()
 		c.io.FinishLocked()
 		c.io.Unlock()
@@ -157,7 +161,10 @@ func (c *conn) wait(b []byte) bool {
 	if !box.Full() {
 		return false
 	}
-	c.early = append(c.early, b...)
+	if c.early == nil {
+		c.early = new([]byte)
+	}
+	*c.early = append(*c.early, b...)
 	c.io.PauseLocked()
 	return true
 }
@@ -165,7 +172,7 @@ func (c *conn) wait(b []byte) bool {
 // goOn takes up what wait has kept.
 func (c *conn) goOn() {
 	c.io.Lock()
-	if len(c.early) == 0 || !c.io.ClaimLocked() {
+	if c.early == nil || !c.io.ClaimLocked() {
 		c.io.ResumeLocked()
 		c.io.Unlock()
 		return

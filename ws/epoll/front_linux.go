@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,8 +50,9 @@ type Front struct {
 	handler  http.Handler
 	options  FrontOptions
 
-	others chan net.Conn
-	closed chan struct{}
+	others  chan net.Conn
+	pending atomic.Int64 // connections whose first request has not come
+	closed  chan struct{}
 	once   sync.Once
 	tasks  sync.WaitGroup
 	err    error // of accepting; before failed is closed
@@ -98,6 +100,7 @@ func (f *Front) accept() {
 			f.err = err
 			return
 		}
+		f.pending.Add(1)
 		c.io.SetDeadline(f.options.HeaderTimeout)
 		c.io.Lock()
 		c.io.StartLocked()
@@ -109,6 +112,8 @@ func (f *Front) accept() {
 // WebSocket handshake.
 func (f *Front) Accept() (net.Conn, error) {
 	failed := f.failed
+	var late <-chan time.Time
+	var end time.Time
 	for {
 		select {
 		case c := <-f.others:
@@ -119,10 +124,23 @@ func (f *Front) Accept() (net.Conn, error) {
 			if !errors.Is(f.err, net.ErrClosed) {
 				return nil, f.err
 			}
-			failed = nil // there may still be some whose first request comes
+			// The listener was closed. Some may be there whose first request just comes.
+			failed = nil
+			end = time.Now().Add(lastRequests)
+			tick := time.NewTicker(5 * time.Millisecond)
+			defer tick.Stop()
+			late = tick.C
+		case <-late:
+			if f.pending.Load() == 0 || time.Now().After(end) {
+				return nil, net.ErrClosed
+			}
 		}
 	}
 }
+
+// lastRequests is how long Accept waits for what was accepted before the listener was
+// closed.
+const lastRequests = 500 * time.Millisecond
 
 // Addr implements net.Listener.
 func (f *Front) Addr() net.Addr { return f.listener.Addr() }
@@ -148,6 +166,7 @@ func (f *Front) Close() error {
 
 // give leaves a connection to the HTTP server, with what was read of it.
 func (f *Front) give(fd int, read []byte) {
+	defer f.pending.Add(-1)
 	nc, err := netConn(fd)
 	if err != nil {
 		f.options.Log.Warn("a connection is lost", "error", err)

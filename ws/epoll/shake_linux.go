@@ -60,6 +60,7 @@ func (c *conn) shakeHands(b []byte) bool {
 	}
 	c.shake = nil
 	c.io.Unlock()
+	f.pending.Add(-1)
 	c.io.SetDeadline(0)
 	w := &answer{c: c, front: f, request: r.WithContext(f.options.Context)}
 	if f.options.Inline {

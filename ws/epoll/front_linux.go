@@ -33,8 +33,9 @@ type FrontOptions struct {
 	SendTimeout time.Duration
 	// Context is where requests have their contexts from; nil is the background.
 	Context context.Context
-	// Inline says that the handler is a quick one, which may be called on the loop; it is
-	// called on a goroutine otherwise.
+	// Inline says that the handler may be called on the loop: it answers, or gives the
+	// connection to a ws.Handler, and does not wait for what comes on it. It is called on
+	// a goroutine otherwise.
 	Inline bool
 	// Log hears of timeouts. Nil discards.
 	Log *slog.Logger
@@ -53,10 +54,10 @@ type Front struct {
 	others  chan net.Conn
 	pending atomic.Int64 // connections whose first request has not come
 	closed  chan struct{}
-	once   sync.Once
-	tasks  sync.WaitGroup
-	err    error // of accepting; before failed is closed
-	failed chan struct{}
+	once    sync.Once
+	tasks   sync.WaitGroup
+	err     error // of accepting; before failed is closed
+	failed  chan struct{}
 }
 
 // Front returns a Front for l, which it closes with itself.

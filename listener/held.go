@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,7 +18,8 @@ import (
 const heldVariable = "CHAUSSETTE_HELD_SOCKETS"
 
 type heldSockets struct {
-	PID     int          `json:"pid"` // whom it is meant for, as LISTEN_PID
+	PID     int          `json:"pid,omitempty"`    // whom it is meant for, as LISTEN_PID
+	Parent  int          `json:"parent,omitempty"` // or whose child
 	Sockets []heldSocket `json:"sockets"`
 }
 
@@ -93,6 +96,33 @@ func (h *Held) Exec(path string, args, env []string) error {
 	return &os.PathError{Op: "exec", Path: path, Err: err}
 }
 
+// Pass has cmd, which is not started yet, inherit the sockets. Open in it with the same
+// address takes them up; it shares them with this process and its other children, and
+// leaves the files of Unix sockets to this one. Start cmd before the Held is closed, and
+// close its ExtraFiles after that.
+func (h *Held) Pass(cmd *exec.Cmd) error {
+	passed := heldSockets{Parent: os.Getpid()}
+	for _, s := range h.sockets {
+		fd, err := dupCloexec(s.FD)
+		if err != nil {
+			return err
+		}
+		const firstExtra = 3 // os/exec: entry i becomes descriptor 3+i
+		passed.Sockets = append(passed.Sockets, heldSocket{Asked: s.Asked, Name: s.Name, FD: firstExtra + len(cmd.ExtraFiles), Shared: true})
+		cmd.ExtraFiles = append(cmd.ExtraFiles, os.NewFile(uintptr(fd), s.Name))
+	}
+	value, err := json.Marshal(passed)
+	if err != nil {
+		return err
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, heldVariable+"=") })
+	cmd.Env = append(cmd.Env, heldVariable+"="+string(value))
+	return nil
+}
+
 // Close gives the sockets up. Their Listeners, if open still, go on as before Hold.
 func (h *Held) Close() error {
 	var errs []error
@@ -131,7 +161,7 @@ func takeHeld(asked string, o Options) (Listeners, error) {
 	if err := json.Unmarshal([]byte(value), &held); err != nil {
 		return nil, fmt.Errorf("%s: %w", heldVariable, err)
 	}
-	if held.PID != os.Getpid() {
+	if held.PID != os.Getpid() && held.Parent != os.Getppid() {
 		return nil, nil // meant for our parent
 	}
 	var mine, others []heldSocket

@@ -62,9 +62,8 @@ type Listener struct {
 	socket  socket
 	trouble trouble
 
-	tuneOnce sync.Once // AcceptFD
-	closing  sync.Once
-	closed   chan struct{}
+	closing sync.Once
+	closed  chan struct{}
 
 	mu   sync.Mutex
 	file *socketFile // what Close unlinks; nil where there is no file, or it is not ours

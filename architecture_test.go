@@ -13,7 +13,7 @@ import (
 var floors = []string{
 	"webtest/... bench/...+ internal/man",
 	". examples/hello",
-	"server",
+	"server app/golang",
 	"server/... ",
 	"app",
 	"app/... app/builtin/...",

@@ -4,7 +4,8 @@ package main
 
 import (
 	"github.com/chaussette/chaussette/app"
+	"github.com/chaussette/chaussette/app/golang"
 	"github.com/chaussette/chaussette/server"
 )
 
-func main() { server.Exec(app.Open) }
+func main() { server.Exec(app.Open, golang.Build, golang.Commands()...) }

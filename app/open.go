@@ -35,8 +35,8 @@ func Open(ctx context.Context, name string, o *Options) (App, error) {
 	case Python, Paste:
 		return openPython(ctx, n, o)
 	default:
-		return nil, unknown(name, "this is the name of a "+n.Kind.String()+" app, and this version serves Python apps and what is built in "+
-			"(a Go app can call server.Main from a main of its own)")
+		return nil, unknown(name, "a Go app is made into a program of its own, by the chaussette command, and is not opened by this one "+
+			"(it can call server.Main)")
 	}
 }
 

@@ -19,19 +19,38 @@ import (
 // Opener opens the application that the command line names: app.Open.
 type Opener func(ctx context.Context, name string, o *app.Options) (app.App, error)
 
+// Builder makes the program of the Go app that a path and a name, ./chat.App, name:
+// golang.Build.
+type Builder func(ctx context.Context, name string, log *slog.Logger) (*app.Program, error)
+
 // Main serves a as the chaussette command serves an app, with every option of its command
 // line, and exits.
 func Main(a http.Handler) {
 	open := func(context.Context, string, *app.Options) (app.App, error) { return a, nil }
-	os.Exit(execute(command(newFlags(), open, false)))
+	os.Exit(execute(command(newFlags(), open, nil, false)))
+}
+
+// MainOf is Main for the app that m makes: any that package app has a Maker for. name is
+// what the log calls it. An error of m ends the program with exit status 3.
+func MainOf(name string, m app.Maker) {
+	f := newFlags()
+	f.config.Application = name
+	os.Exit(execute(command(f, opener(name, m), nil, false)))
 }
 
 // Exec runs the chaussette command with the process's arguments, and exits. What the
-// first argument names, open opens.
-func Exec(open Opener) { os.Exit(execute(Command(open))) }
+// first argument names, open opens; or build makes a program of it, which is executed in
+// its place. commands are its subcommands.
+func Exec(open Opener, build Builder, commands ...*cobra.Command) {
+	os.Exit(execute(Command(open, build, commands...)))
+}
 
 // Command is the chaussette command.
-func Command(open Opener) *cobra.Command { return command(newFlags(), open, true) }
+func Command(open Opener, build Builder, commands ...*cobra.Command) *cobra.Command {
+	cmd := command(newFlags(), open, build, true)
+	cmd.AddCommand(commands...)
+	return cmd
+}
 
 func execute(cmd *cobra.Command) int {
 	err := cmd.Execute()
@@ -58,7 +77,7 @@ func isLogged(err error) bool {
 
 // command makes the command: the one that opens apps by name, or that of a program which
 // is its own app.
-func command(f *flags, open Opener, named bool) *cobra.Command {
+func command(f *flags, open Opener, build Builder, named bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "chaussette [options] [application] [arguments...]",
 		Short:         "Serve an application on a socket that a process manager has opened",
@@ -75,6 +94,7 @@ func command(f *flags, open Opener, named bool) *cobra.Command {
 	if !named {
 		name := programName()
 		cmd.Use, cmd.Long, cmd.Example = name+" [options]", "Serve this application.", ""
+		cmd.Version = programVersion()
 		cmd.Short, cmd.Args, cmd.ValidArgsFunction = "Serve this application", cobra.NoArgs, nil
 	}
 	for _, g := range f.groups {
@@ -95,13 +115,13 @@ func command(f *flags, open Opener, named bool) *cobra.Command {
 		if err := f.finish(cmd.Flags()); err != nil {
 			return &UsageError{err}
 		}
-		return serve(cmd, f, open, args)
+		return serve(cmd, f, open, build, args)
 	}
 	return cmd
 }
 
 // serve is what the command does when its options are right.
-func serve(cmd *cobra.Command, f *flags, open Opener, args []string) error {
+func serve(cmd *cobra.Command, f *flags, open Opener, build Builder, args []string) error {
 	c := f.config
 	// Before anything is opened: a mistyped name must not cost more than its message.
 	if _, err := LookupBackend(c.Backend); err != nil {
@@ -121,7 +141,14 @@ func serve(cmd *cobra.Command, f *flags, open Opener, args []string) error {
 		envName("arguments")+"="+strings.Join(options.Arguments, " "))
 
 	f.forPython(&c, name, cmd.Flags())
-	err = run(cmd.Context(), c, func(ctx context.Context) (app.App, error) { return open(ctx, name, options) })
+	if f.launched != nil {
+		f.launched.configure(&c, name)
+	}
+	if n, parseErr := app.Parse(name); parseErr == nil && n.Kind == app.Go && build != nil {
+		err = launch(cmd.Context(), c, n, build)
+	} else {
+		err = run(cmd.Context(), c, func(ctx context.Context) (app.App, error) { return open(ctx, name, options) })
+	}
 	if err != nil && ExitStatus(err) != exitUsage {
 		c.Log.Log(context.Background(), logs.LevelCritical, err.Error(), "exit-status", ExitStatus(err))
 		return loggedError{err}

@@ -100,7 +100,7 @@ func TestBadOptions(t *testing.T) {
 func run(t *testing.T, args ...string) (status int, stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := server.Command(app.Open)
+	cmd := server.Command(app.Open, nil)
 	cmd.SetArgs(append(args, "--log-output", filepath.Join(t.TempDir(), "log")))
 	cmd.SetOut(&out)
 	cmd.SetErr(io.Discard)
@@ -160,7 +160,7 @@ func TestVersionAndCompletion(t *testing.T) {
 		t.Errorf("--version: %q, %v", version, err)
 	}
 	var out bytes.Buffer
-	cmd := server.Command(app.Open)
+	cmd := server.Command(app.Open, nil)
 	cmd.SetOut(&out)
 	cmd.SetArgs([]string{"__complete", "--backend", "w"})
 	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "waitress") {

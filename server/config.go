@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 // Config is all that a worker can be told. The zero value serves on localhost:8080 by
 // net/http.
 type Config struct {
+	// Application is what the log calls the app; empty is what the app calls itself.
+	Application string
 	// Address is where to serve, as listener.Open takes it; empty is localhost:8080.
 	Address string
 	// Backlog is the length of the queue of connections not yet accepted, for a socket
@@ -65,6 +68,10 @@ type Config struct {
 	// current folder).
 	Reload      bool
 	ReloadPaths []string
+
+	// Renew is called on SIGHUP, before the worker drains. It makes what is to be executed
+	// in its place; if it returns an error, the worker serves on.
+	Renew func(ctx context.Context) error
 
 	// Log gets what the worker has to say; nil is slog.Default.
 	Log *slog.Logger

@@ -70,6 +70,8 @@ func ExitStatus(err error) int {
 		open    *OpenError
 		load    *app.LoadError
 		ended   *EndedError
+		child   *childError
+		stated  interface{ ExitStatus() int } // of a subcommand
 	)
 	switch {
 	case err == nil:
@@ -80,6 +82,10 @@ func ExitStatus(err error) int {
 		return exitOpen
 	case errors.As(err, &ended):
 		return exitApp
+	case errors.As(err, &child):
+		return child.status()
+	case errors.As(err, &stated):
+		return stated.ExitStatus()
 	}
 	return exitFailed
 }

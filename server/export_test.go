@@ -5,7 +5,7 @@ import "context"
 // ParseArgs is what a command line becomes, without serving.
 func ParseArgs(args ...string) (Config, error) {
 	f := newFlags()
-	cmd := command(f, nil, true)
+	cmd := command(f, nil, nil, true)
 	if err := cmd.ParseFlags(args); err != nil {
 		return Config{}, &UsageError{err}
 	}

@@ -40,6 +40,9 @@ type flags struct {
 	revisions     []string
 	recovery      time.Duration
 
+	// launched: the chaussette command has executed this program, which it made of a Go app.
+	launched *launched
+
 	// groups are the options as help shows them.
 	groups []flagGroup
 }

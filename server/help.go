@@ -22,6 +22,7 @@ has opened and shares between workers, or on one of its own.`
 
 const examples = `  chaussette                                    hello world on http://localhost:8080/
   chaussette --port 9000 --backend waitress bench
+  chaussette ./chat.App                         a Go app, built when it has changed
   chaussette --fd $(circus.sockets.web) hello   in circus.ini, with use_sockets = True
   chaussette --fd 0 hello                       in an [fcgi-program:x] of supervisord.conf
   chaussette --host systemd hello               in a service with a .socket unit
@@ -42,6 +43,20 @@ func Version() string {
 		}
 	}
 	return fmt.Sprintf("%s (%s %s/%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// programVersion is the version of a program around chaussette, and of that.
+func programVersion() string {
+	version := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Path != modulePath {
+		version = info.Main.Version
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" && version == "(devel)" {
+				version = setting.Value
+			}
+		}
+	}
+	return version + ", chaussette " + Version()
 }
 
 const modulePath = "github.com/chaussette/chaussette"
@@ -68,6 +83,11 @@ func writeUsage(cmd *cobra.Command, f *flags, named bool) error {
 	}
 	fmt.Fprintf(out, "Usage:\n  %s\n", cmd.Use)
 	if named {
+		for _, sub := range cmd.Commands() {
+			if sub.RunE != nil { // those that cobra adds have a line of their own
+				fmt.Fprintf(out, "  %s\n", sub.UseLine())
+			}
+		}
 		fmt.Fprintf(out, "  %s completion bash|zsh|fish|powershell\n", cmd.Name())
 		writeApplications(out)
 	}
@@ -89,7 +109,17 @@ func writeApplications(out io.Writer) {
 	for _, name := range builtin.Names() {
 		fmt.Fprintf(t, "  %s\t%s\n", name, builtin.Help(name))
 	}
+	for _, form := range applicationForms {
+		fmt.Fprintf(t, "  %s\t%s\n", form.example, form.help)
+	}
 	_ = t.Flush()
+}
+
+// applicationForms are the names of apps that are not built in.
+var applicationForms = []struct{ example, help string }{
+	{"./chat.App", "a Go app: what the package in the folder chat exports as App; also example.com/me/chat.App"},
+	{"mysite.wsgi.application", "a Python app: what the module mysite.wsgi has as application"},
+	{"paste:etc/production.ini#main", "a Python app, by its Paste file"},
 }
 
 func writeBackends(out io.Writer) {

@@ -17,11 +17,15 @@ func Manual(date time.Time) string {
 		date.Format("January 2006"), "chaussette "+release, "User Commands")
 	b.WriteString("# NAME\n\nchaussette - serve an application on a socket that a process manager has opened\n\n")
 	b.WriteString("# SYNOPSIS\n\n**chaussette** [*options*] [*application*] [*arguments*...]\n\n")
+	b.WriteString("**chaussette build** [**-o** *file*] [**--race**] [*flags of go build*] *application*\n\n")
 	b.WriteString("**chaussette completion** **bash**|**zsh**|**fish**|**powershell**\n\n")
 	b.WriteString("# DESCRIPTION\n\n" + manualDescription)
 	b.WriteString("# APPLICATIONS\n\n" + manualApplications)
 	for _, name := range builtin.Names() {
 		fmt.Fprintf(&b, "**%s**\n: %s\n\n", name, builtin.Help(name))
+	}
+	for _, form := range applicationForms {
+		fmt.Fprintf(&b, "**%s**\n: %s\n\n", form.example, form.help)
 	}
 	b.WriteString("# BACKENDS\n\n")
 	for _, backend := range backends {
@@ -67,12 +71,21 @@ manager it opens a socket of its own.
 const manualApplications = `Without an application **hello** is served. The names that these had in Chaussette 1,
 **chaussette.util.hello_app** and **chaussette.util.bench_app**, are still good.
 
+A Go app is made into a program, which is executed in the place of this one and kept in
+the user's cache; **chaussette build** makes one to be copied elsewhere.
+
 `
 
 const manualRest = `# ENVIRONMENT
 
 Every option can be set in the environment: **--log-level** by **CHAUSSETTE_LOG_LEVEL**,
 and so on. The command line wins.
+
+**CHAUSSETTE_CACHE**
+: the folder in which the programs of Go apps are kept
+
+**CHAUSSETTE_SOURCE**
+: the folder of a checkout of Chaussette, to build Go apps with whose modules require none
 
 **NOTIFY_SOCKET**
 : where systemd wants to be told of the worker's state

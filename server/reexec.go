@@ -12,6 +12,9 @@ import (
 
 // executable is the program's path when it started. What is found there later may be
 // another program: a new version, which is what is wanted then.
+//
+// For a program made of a Go app it is the command that has made it, which finds out
+// whether there is a newer one.
 var executable, errExecutable = os.Executable()
 
 // canReexec finds out beforehand whether the program could be executed anew.
@@ -53,6 +56,12 @@ func (r *reexec) abandon() error {
 
 // exec replaces the process by the program, and returns only where that fails.
 func (r *reexec) exec() error {
-	err := r.held.Exec(executable, os.Args, os.Environ())
+	env := os.Environ()
+	if launcherFolder != "" { // the app's name is relative to it
+		if err := os.Chdir(launcherFolder); err != nil {
+			return errors.Join(err, r.held.Close())
+		}
+	}
+	err := r.held.Exec(executable, os.Args, env)
 	return errors.Join(fmt.Errorf("execute %s: %w", executable, err), r.held.Close())
 }

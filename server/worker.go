@@ -100,7 +100,10 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 		return &OpenError{"the app", err}
 	}
 	defer func() { err = errors.Join(err, w.closeApp()) }()
-	w.log.Info("Application is " + app.Describe(w.app))
+	if w.config.Application == "" {
+		w.config.Application = app.Describe(w.app)
+	}
+	w.log.Info("Application is " + w.config.Application)
 
 	if err := w.hook(starting, "pre-hook", w.config.PreHook); err != nil {
 		if stopped() {
@@ -187,19 +190,13 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		options.Context = ws.WithEngine(context.Background(), sockets.engine)
 		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
-		trimming, end := context.WithCancel(context.Background())
-		var ended sync.WaitGroup
-		ended.Go(func() { trim(trimming, sockets.engine.Len) })
-		defer ended.Wait()
-		defer end()
 	}
 	engine := std.New(handler, options)
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
-		in := w.front(sockets, l)
-		accepting.Go(func() { failed <- engine.Serve(in) })
+		accepting.Go(func() { failed <- engine.Serve(l) })
 	}
 	w.log.Info("Using " + w.backend.String() + " as a backend")
 	if w.config.Spawn > 0 {
@@ -320,6 +317,7 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 	defer watching.Wait()
 	defer cancel()
 
+	renewing, renewed := false, make(chan error, 1)
 	changed := make(chan string, 1)
 	if w.config.Reload {
 		reloader, err := newReloader(w.config.ReloadPaths, w.log)
@@ -342,14 +340,27 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 					w.log.Error("SIGHUP: the program cannot be executed anew, and serves on", "error", err)
 					continue
 				}
-				w.log.Info("SIGHUP: executing anew")
-				return reload, nil
+				if w.config.Renew == nil {
+					w.log.Info("SIGHUP: executing anew")
+					return reload, nil
+				}
+				if !renewing {
+					renewing = true
+					watching.Go(func() { renewed <- w.config.Renew(ctx) })
+				}
 			case syscall.SIGUSR1:
 				w.reopenLogs()
 			default:
 				w.log.Info("Stopping", "signal", s)
 				return stop, nil
 			}
+		case err := <-renewed:
+			renewing = false
+			if err == nil {
+				w.log.Info("SIGHUP: executing anew")
+				return reload, nil
+			}
+			w.log.Error("SIGHUP: the program cannot be made anew, and serves on", "error", err)
 		case path := <-changed:
 			w.log.Info("Restarting: a file has changed", "file", path)
 			return restart, nil

@@ -1,0 +1,45 @@
+// Websocket-handler is an app that is called when there is something to do. On
+// --backend ws4py a connection on which nothing happens costs no goroutine:
+//
+//	go run ./examples/websocket-handler --backend ws4py
+package main
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/chaussette/chaussette/server"
+	"github.com/chaussette/chaussette/ws"
+)
+
+// ticker sends what an operator POSTs to all who have a WebSocket open.
+type ticker struct{ everyone ws.Group }
+
+// ServeHTTP takes what is to be sent. Upgrades do not come here: the server has seen that
+// ticker is a ws.Handler.
+func (t *ticker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		http.Error(w, "POST the news, or connect by WebSocket", http.StatusMethodNotAllowed)
+		return
+	}
+	news, err := io.ReadAll(io.LimitReader(r.Body, 4096))
+	if err != nil {
+		return
+	}
+	t.everyone.Send(ws.Text, news)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// AcceptWebSocket decides on each upgrade.
+func (t *ticker) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) {
+	if r.URL.Query().Get("key") != "secret" {
+		return nil, &ws.RefusedError{Status: http.StatusUnauthorized, Reason: "the key is wrong"}
+	}
+	return &ws.AcceptOptions{Subprotocols: []string{"news"}, Overflow: ws.OverflowDrop}, nil
+}
+
+func (t *ticker) Open(c *ws.Conn)                          { t.everyone.Add(c) }
+func (t *ticker) Message(*ws.Conn, ws.MessageType, []byte) {}
+func (t *ticker) Close(*ws.Conn, *ws.CloseError)           {}
+
+func main() { server.Main(&ticker{}) }

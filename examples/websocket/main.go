@@ -1,0 +1,38 @@
+// Websocket is an app in the plain way: a goroutine reads and writes one connection. It
+// runs on both backends:
+//
+//	go run ./examples/websocket --backend websocket
+//	go run ./examples/websocket --backend ws4py
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/chaussette/chaussette/server"
+	"github.com/chaussette/chaussette/ws"
+)
+
+// count answers each message with its number, and closes after a minute of silence.
+func count(w http.ResponseWriter, r *http.Request) {
+	c, err := ws.Accept(w, r, &ws.AcceptOptions{MaxMessageSize: 4096})
+	if err != nil {
+		return // the client has been answered
+	}
+	defer c.Close(ws.StatusNormal, "")
+	for i := 1; ; i++ {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+		_, text, err := c.Read(ctx)
+		cancel()
+		if err != nil {
+			return
+		}
+		if err := c.Write(r.Context(), ws.Text, fmt.Appendf(nil, "%d: %s", i, text)); err != nil {
+			return
+		}
+	}
+}
+
+func main() { server.Main(http.HandlerFunc(count)) }

@@ -12,8 +12,8 @@ const (
 	slotSize = 64 << 10
 	// requestSlots carry bodies to the child, responseSlots back. Memory that was
 	// never used costs nothing, and slots are taken last in, first out.
-	requestSlots  = 64
-	responseSlots = 64
+	requestSlots  = 128
+	responseSlots = 256
 )
 
 // arena is memory that the worker and its child share, in slots. A slot is lent with a

@@ -12,9 +12,6 @@ import (
 type requestBody struct {
 	length int64 // -1: unknown, chunked
 	from   io.Reader
-	// asked: the client waits for 100 Continue, which the first read sends. Nothing is
-	// read before the app asks for it.
-	asked bool
 }
 
 // readBody reads a small body into req, and leaves a large one for an upload.
@@ -25,9 +22,9 @@ func (x *exchange) readBody(req *Request) (*requestBody, error) {
 	case r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody:
 		body.length = 0
 		return body, nil
-	case r.Header.Get("Expect") != "":
-		body.asked, req.Ask = true, true
-	case r.ContentLength > 0 && r.ContentLength <= inlineBody:
+	case r.ContentLength > 0 && r.ContentLength <= inlineBody && r.Header.Get("Expect") == "":
+		// With Expect: 100-continue the first read tells the client to go on, which
+		// is the app's to decide.
 		req.Body = make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, req.Body)
 		return body, err
@@ -52,21 +49,13 @@ type upload struct {
 	whole   bool // the body came to its end; done guards it
 }
 
-func newUpload(r *http.Request, body *requestBody) *upload {
-	u := &upload{body: body, done: make(chan struct{}), wake: make(chan struct{}, 1)}
-	if !body.asked {
-		u.credit = window
-	}
-	return u
+func newUpload(body *requestBody) *upload {
+	return &upload{body: body, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
-// add takes n bytes of credit. The first frame for a body that waits opens the window.
+// add takes n bytes of credit.
 func (u *upload) add(n int) {
 	u.mu.Lock()
-	if u.body.asked {
-		u.body.asked = false
-		n += window
-	}
 	u.credit += n
 	u.mu.Unlock()
 	u.nudge()
@@ -131,7 +120,7 @@ func (u *upload) run() {
 	defer close(u.done)
 	arena := u.call.child.arena
 	var heap []byte
-	fast := false
+	fast := true
 	for {
 		limit, ok := u.await()
 		if !ok {

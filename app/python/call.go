@@ -11,10 +11,8 @@ import (
 const (
 	// inlineBody is the longest body that travels with its request or answer.
 	inlineBody = 64 << 10
-	// window is how many bytes of a body may be on their way, in each direction.
-	window = 1 << 20
-	// creditEvery is how many consumed bytes are worth a frame.
-	creditEvery = window / 4
+	// creditEvery is how many consumed bytes are worth a frame. The window is 256 KiB.
+	creditEvery = 128 << 10
 )
 
 var (
@@ -37,9 +35,6 @@ type Request struct {
 	Body []byte
 	// Stream says that the body comes by Call.Send instead.
 	Stream bool
-	// Ask says, with Stream, that nothing may be sent before the first Credit: the
-	// client waits for 100 Continue until the app reads.
-	Ask bool
 }
 
 // Field is a header of a response, as the app wrote it.
@@ -70,8 +65,8 @@ type Sink interface {
 	File(a *Answer, f *os.File, offset, length int64)
 	// End comes last where the response came in parts, or failed: ErrChild, ErrAborted.
 	End(error)
-	// Credit says that the app has read n bytes of the request's body. At first 1 MiB
-	// may be sent. With Request.Ask the first Credit, of 0 bytes, opens that window.
+	// Credit says that n more bytes of the request's body may be sent. The first one
+	// comes when the app begins to read, later ones as it goes on.
 	Credit(n int)
 }
 
@@ -200,8 +195,6 @@ func appendItem(b []byte, id uint32, r *Request) []byte {
 	b = marshal.AppendInt(marshal.AppendTuple(b, 3), int32(id))
 	b = marshal.CloseDict(append(b, r.Environ.b...))
 	switch {
-	case r.Stream && r.Ask:
-		return marshal.AppendInt(b, -2)
 	case r.Stream:
 		return marshal.AppendInt(b, -1)
 	case len(r.Body) == 0:

@@ -31,8 +31,7 @@
 //	7 shutdown   to child   end after what runs
 //	8 module     to child   a line with a name, then the source: the runner's modules
 //	9 options    to child   JSON; ends the modules
-//	10 open      to child   marshal: (id, environ, -1), the body follows; -2: and is
-//	                        sent only after a credit asks for it (100 Continue)
+//	10 open      to child   marshal: (id, environ, -1), the body follows
 //	16 start     to worker  marshal: [(status, headers)], the body follows
 //	17 file      to worker  u64 offset, u64 length, then as start; with a file descriptor
 //	                        (SCM_RIGHTS) whose bytes are the body; the request is over
@@ -46,9 +45,11 @@
 // the marshal format between its versions, so at start each end decodes a value that it
 // knows, and the app is not served where they differ.
 //
-// A body may have 1 MiB on its way, in either direction; whoever consumes it says so by
-// credit. Parts of more than 8 KiB go through shared memory (a memfd of 128 slots of 64
-// KiB, half for each direction) while slots are free, and in frames otherwise.
+// A body may have 256 KiB on its way; whoever consumes it says so by credit. A response's
+// window is open at once, a request's when the app begins to read: what it never reads
+// is never fetched, and a client that waits for 100 Continue gets it then. Parts of more
+// than 8 KiB go through shared memory (a memfd of 384 slots of 64 KiB, a third of them for
+// requests) while slots are free, and in frames otherwise.
 //
 // An id is free again when its answer is complete. An abort that crosses an answer
 // finds nothing to abort.

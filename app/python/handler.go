@@ -123,7 +123,7 @@ func (x *exchange) serve(c *child) {
 	}
 	x.environ(env, body)
 	if req.Stream {
-		x.upload = newUpload(x.r, body)
+		x.upload = newUpload(body)
 	}
 	if x.call, err = c.submit(&req, x); err != nil {
 		x.unavailable()

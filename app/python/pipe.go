@@ -203,7 +203,7 @@ func (c *child) read() {
 			have = copy(buf, rest)
 			if have >= headerSize {
 				if want := headerSize + int(binary.LittleEndian.Uint32(buf)); want > len(buf) {
-					buf = append(make([]byte, 0, want), buf[:have]...)[:want]
+					buf = append(make([]byte, 0, 2*want), buf[:have]...)[:2*want]
 				}
 			}
 		}

@@ -127,19 +127,17 @@ class GeventHub:
 
 class EventletHub:
     def __init__(self):
-        from eventlet import hubs
-        from greenlet import getcurrent, greenlet
+        from eventlet import hubs, spawn
+        from greenlet import getcurrent
 
         self.hub = hubs.get_hub()
         self.current = getcurrent
-        self.greenlet = greenlet
+        # Not a bare greenlet: to eventlet's threading that is the main thread.
+        self.start = spawn
         self.switch = self.hub.switch
 
     def soon(self, function):
         self.hub.schedule_call_global(0, function)
-
-    def start(self, function, item):
-        self.greenlet(function, self.hub.greenlet).switch(item)
 
     def serve(self, fd, read):
         from eventlet.event import Event

@@ -20,7 +20,7 @@ VERSION = 1
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
 START, FILE, LOG, HELLO, READY, FAILED = range(16, 22)
 
-WINDOW = 1 << 20  # bytes of a response's body on their way
+WINDOW = 256 << 10  # bytes of a body on their way
 SLOT = 64 << 10  # bytes of a part of the shared memory
 INLINE = 64 << 10  # bodies up to this travel inside the answer
 SMALL = 8 << 10  # chunks up to this travel in the frame
@@ -55,7 +55,7 @@ class Gone(Exception):
 class Stream:
     """The state of a request whose body, or whose response, comes in parts."""
 
-    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "waiter", "done", "ask", "version")
+    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "slots", "waiter", "done", "asked", "version")
 
     def __init__(self, id):
         self.id = id
@@ -67,7 +67,8 @@ class Stream:
         self.waiter = None  # what the mode wakes
         self.done = False
         self.version = 0  # counts what happened, so that no waiter misses it
-        self.ask = False  # the client waits for 100 Continue until the app reads
+        self.slots = b""  # read by the app and not given back yet
+        self.asked = False  # the worker sends nothing before the app reads
 
 
 class Pipe:
@@ -82,6 +83,7 @@ class Pipe:
         self.aborted = set()
         self.stopping = False
         self.arena = arena
+        self.view = memoryview(arena) if arena is not None else None
         self.request_slots = request_slots
         self.free = list(range(request_slots + response_slots - 1, request_slots - 1, -1))
         self.wait = None  # wait(stream, seen): until its version is not seen
@@ -109,8 +111,7 @@ class Pipe:
                 items = new if items is None else items + new
             elif kind == OPEN:
                 item = loads(data[start:pos])
-                self.streams[item[0]] = stream = Stream(item[0])
-                stream.ask = item[2] == -2
+                self.streams[item[0]] = Stream(item[0])
                 items = [item] if items is None else items + [item]
             else:
                 self.control(kind, head & 0xFFFFFF, data, start, pos)
@@ -249,51 +250,56 @@ class Pipe:
                 os._exit(0)
 
     def take(self, stream):
-        """The next chunk of a request's body; b"" at its end."""
+        """The next chunk of a request's body, and how much of it is in shared memory: a
+        memoryview to be given back by release, or bytes; b"" at the body's end."""
         chunks = stream.chunks
         while True:
             seen = stream.version
             if chunks:
                 break
             if stream.ended:
-                return b""
+                return b"", -1
             if stream.gone:
                 raise ConnectionResetError("the client left before its request's body was complete")
-            if stream.ask:
-                stream.ask = False
-                self.frame(CREDIT, stream.id, pair.pack(0, 0))
+            if not stream.asked:
+                stream.asked = True
+                self.frame(CREDIT, stream.id, pair.pack(WINDOW, 0))
             else:
                 self.credit(stream)
             self.wait(stream, seen)
         chunk = chunks.pop(0)
-        slot = b""
-        if type(chunk) is tuple:
-            number, count = chunk
-            at = number * SLOT
-            chunk = self.arena[at : at + count]
-            slot = number.to_bytes(4, "little")
-        stream.owed += len(chunk)
-        if slot or stream.owed >= WINDOW // 4:
-            self.credit(stream, slot)
-        return chunk
+        if type(chunk) is not tuple:
+            return chunk, -1
+        slot, count = chunk
+        at = slot * SLOT
+        return self.view[at : at + count], slot
 
-    def credit(self, stream, slot=b""):
+    def release(self, stream, size, slot):
+        """Take note that a chunk was consumed, and tell the worker now and then."""
+        stream.owed += size
+        if slot >= 0:
+            stream.slots += slot.to_bytes(4, "little")
+        if stream.owed >= WINDOW // 2:
+            self.credit(stream)
+
+    def credit(self, stream):
         """Tell the worker what was consumed, so that it sends more."""
-        if stream.done:
-            return
-        if stream.owed or slot:
-            owed, stream.owed = stream.owed, 0
-            self.frame(CREDIT, stream.id, pair.pack(owed, 0) + slot)
+        if not stream.done and (stream.owed or stream.slots):
+            body = pair.pack(stream.owed, 0) + stream.slots
+            stream.owed = 0
+            stream.slots = b""
+            self.frame(CREDIT, stream.id, body)
 
     def finish(self, id):
         """Forget a request. Called before its last frame is sent."""
         stream = self.streams.pop(id, None)
         if stream is not None:
-            stream.done = True
             for chunk in stream.chunks:
                 if type(chunk) is tuple:
-                    self.frame(CREDIT, id, pair.pack(0, 0) + chunk[0].to_bytes(4, "little"))
+                    stream.slots += chunk[0].to_bytes(4, "little")
             del stream.chunks[:]
+            self.credit(stream)
+            stream.done = True
         if self.aborted:
             self.aborted.discard(id)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from _chaussette.pipe import READ, START, Gone, dumps, plain_head
+from _chaussette.pipe import CREDIT, READ, START, WINDOW, Gone, dumps, pair, plain_head
 
 MSG_DONTWAIT = 0x40 if os.uname().sysname == "Linux" else 0x80
 
@@ -14,7 +14,27 @@ def prepare(host, app, settings):
     loop = IOLoop.current()
     if isinstance(app, HTTPServerConnectionDelegate):
         return Loop(host, loop, Native(host, app)).serve
-    return Loop(host, loop, host).serve
+    return Loop(host, loop, Blocking(host)).serve
+
+
+class Blocking:
+    """Runs a WSGI callable on the loop. It blocks, as the callable may: asyncio is not
+    running as far as it can see, else Django refuses to touch its database."""
+
+    def __init__(self, host):
+        from asyncio.events import _get_running_loop, _set_running_loop
+
+        self.host = host
+        self.running = _get_running_loop
+        self.set_running = _set_running_loop
+
+    def run(self, item):
+        loop = self.running()
+        self.set_running(None)
+        try:
+            self.host.run(item)
+        finally:
+            self.set_running(loop)
 
 
 class Loop:
@@ -137,7 +157,11 @@ class Connection:
         async def pump():
             while True:
                 while not stream.chunks and not stream.ended and not stream.gone:
-                    self.pipe.credit(stream)
+                    if not stream.asked:
+                        stream.asked = True
+                        self.pipe.frame(CREDIT, self.id, pair.pack(WINDOW, 0))
+                    else:
+                        self.pipe.credit(stream)
                     arrived = event_loop.create_future()
                     stream.waiter = lambda: arrived.done() or arrived.set_result(None)
                     await arrived
@@ -146,11 +170,12 @@ class Connection:
                     delegate.on_connection_close()
                     self.abort()
                     return
-                chunk = self.pipe.take(stream)
+                chunk, slot = self.pipe.take(stream)
                 if not chunk:
                     delegate.finish()
                     return
-                future = delegate.data_received(chunk)
+                future = delegate.data_received(bytes(chunk))
+                self.pipe.release(stream, len(chunk), slot)
                 if future is not None:
                     await future
 

@@ -213,31 +213,41 @@ class Body(io.RawIOBase):
     def __init__(self, pipe, stream):
         self.pipe = pipe
         self.stream = stream
-        self.rest = b""
+        self.chunk = b""
+        self.slot = -1
+        self.at = 0
 
     def readable(self):
         return True
 
     def readinto(self, buffer):
-        chunk = self.rest or self.pipe.take(self.stream)
-        count = len(buffer)
-        if len(chunk) > count:
-            buffer[:] = chunk[:count]
-            self.rest = memoryview(chunk)[count:]
-            return count
-        self.rest = b""
-        count = len(chunk)
-        buffer[:count] = chunk
+        chunk = self.chunk
+        if not chunk:
+            chunk, self.slot = self.pipe.take(self.stream)
+            self.at = 0
+        at = self.at
+        count = min(len(buffer), len(chunk) - at)
+        buffer[:count] = chunk[at : at + count]
+        if at + count < len(chunk):
+            self.chunk = chunk
+            self.at = at + count
+        else:
+            self.chunk = b""
+            self.pipe.release(self.stream, len(chunk), self.slot)
         return count
 
     def readall(self):
-        chunks = [bytes(self.rest)]
-        self.rest = b""
+        parts = []
         while True:
-            chunk = self.pipe.take(self.stream)
+            if not self.chunk:
+                self.chunk, self.slot = self.pipe.take(self.stream)
+                self.at = 0
+            chunk = self.chunk
             if not chunk:
-                return b"".join(chunks)
-            chunks.append(chunk)
+                return b"".join(parts)
+            parts.append(bytes(chunk[self.at :]))
+            self.chunk = b""
+            self.pipe.release(self.stream, len(chunk), self.slot)
 
 
 class FileWrapper:

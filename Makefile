@@ -43,7 +43,7 @@ man: ## the manual page, build/chaussette.1
 	$(GO) run ./internal/man > build/chaussette.1
 
 .PHONY: bench
-bench: bench-http bench-accept bench-ws ## every benchmark; each can be run alone
+bench: bench-http bench-accept bench-ws bench-wsgi ## every benchmark; each can be run alone
 
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
@@ -62,3 +62,8 @@ bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md
 		--cases echo-100,echo-1000,pipeline-16,large,idle,broadcast-5000,broadcast-15000,connect \
 		--servers "raw-c-epoll,chaussette ws4py,chaussette websocket,ws-go-epoll-1loop,gobwas-epoll,gws,gorilla,node-ws"
 	bench/table.py build/bench-ws.jsonl
+
+.PHONY: bench-wsgi
+bench-wsgi: build ## Python apps: CPU per request, beside the servers of today
+	scripts/setup bench
+	bench/wsgi/run.py

@@ -33,6 +33,19 @@ type Failer interface {
 	Failed() <-chan error
 }
 
+// Reloader is an App that can begin anew while the worker serves on, as a Python app can in
+// another process. With --use-reloader the worker calls Reload when a source has changed,
+// and ends itself only for Apps that cannot.
+type Reloader interface {
+	Reload(ctx context.Context) error
+}
+
+// Bounded is an App that runs at most Concurrency requests at once by itself, and keeps the
+// others waiting at no cost, as a Python app on a pool of threads does. 0 is no bound.
+type Bounded interface {
+	Concurrency() int
+}
+
 // Start calls a's Start, where it has one.
 func Start(ctx context.Context, a App) error {
 	if s, ok := a.(Starter); ok {
@@ -63,4 +76,12 @@ func Failed(a App) <-chan error {
 		return f.Failed()
 	}
 	return nil
+}
+
+// Concurrency is a's, or 0 where it has no bound of its own.
+func Concurrency(a App) int {
+	if b, ok := a.(Bounded); ok {
+		return b.Concurrency()
+	}
+	return 0
 }

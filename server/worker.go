@@ -160,7 +160,13 @@ func (w *Worker) closeApp() error {
 func (w *Worker) handler() http.Handler {
 	h := http.Handler(w.app)
 	if w.config.Spawn > 0 {
-		h = gate.New(w.config.Spawn, w.config.SpawnQueue).Handler(h, func(r *http.Request) {
+		running, queue := w.config.Spawn, w.config.SpawnQueue
+		if n := app.Concurrency(w.app); n > 0 && n <= running {
+			// The app itself keeps them waiting, and takes what waits in one go: only
+			// how many there may be is left to decide.
+			running, queue = running+queue, 0
+		}
+		h = gate.New(running, queue).Handler(h, func(r *http.Request) {
 			w.log.Warn("a request is refused with 503: the queue is full", "method", r.Method, "path", r.URL.Path,
 				"spawn", w.config.Spawn, "spawn-queue", w.config.SpawnQueue)
 		})
@@ -326,8 +332,17 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 		}
 		defer reloader.close()
 		watching.Go(func() {
-			if path, err := reloader.changed(ctx); err == nil {
+			for {
+				path, err := reloader.changed(ctx)
+				if err != nil {
+					return
+				}
+				if a, ok := w.app.(app.Reloader); ok && isSource(path) {
+					w.reloadApp(ctx, a, path)
+					continue
+				}
 				changed <- path
+				return
 			}
 		})
 	}
@@ -375,6 +390,19 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 			return stop, fmt.Errorf("accept: %w", err)
 		}
 	}
+}
+
+// reloadApp begins the app anew, and nothing else: connections stay.
+func (w *Worker) reloadApp(ctx context.Context, a app.Reloader, path string) {
+	w.log.Info("Reloading the app: a file has changed", "file", path)
+	begin := time.Now()
+	if err := a.Reload(ctx); err != nil {
+		if ctx.Err() == nil {
+			w.log.Error("the app does not load, and serves on as it was", "error", err)
+		}
+		return
+	}
+	w.log.Info("Reloaded", "duration", time.Since(begin).Round(time.Millisecond))
 }
 
 func (w *Worker) reopenLogs() {

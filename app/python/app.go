@@ -17,11 +17,13 @@ type App struct {
 	interpreter string
 	opts        *Options
 	failed      chan error
+	swap        chan *child   // to supervise, from Reload
 	ended       chan struct{} // closed when supervise has returned; nil before Start
 
 	mu      sync.Mutex
 	child   *child        // nil while there is none
 	changed chan struct{} // closed when child changes
+	life    context.Context
 	cancel  context.CancelFunc
 	closed  bool
 }
@@ -50,6 +52,7 @@ func Open(ctx context.Context, name string, opts *Options) (*App, error) {
 		interpreter: interpreter,
 		opts:        opts,
 		failed:      make(chan error, 1),
+		swap:        make(chan *child),
 		changed:     make(chan struct{}),
 	}, nil
 }
@@ -72,7 +75,7 @@ func (a *App) Start(ctx context.Context) error {
 		return errors.New("python: Start after Start or Close")
 	}
 	life, cancel := context.WithCancel(context.Background())
-	a.child, a.cancel, a.ended = c, cancel, make(chan struct{})
+	a.child, a.life, a.cancel, a.ended = c, life, cancel, make(chan struct{})
 	a.mu.Unlock()
 	go a.supervise(life, c)
 	return nil
@@ -86,6 +89,18 @@ func (a *App) String() string {
 		return a.child.app
 	}
 	return "python:" + a.name
+}
+
+// Concurrency is how many requests the app runs at once; 0 is no bound.
+func (a *App) Concurrency() int {
+	switch a.opts.Mode {
+	case Threads:
+		return a.opts.Threads
+	case Gevent, Eventlet:
+		return 0
+	default:
+		return 1
+	}
 }
 
 // Failed has one value when the app can serve no longer: its child ended unasked, and
@@ -112,14 +127,60 @@ func (a *App) Close(ctx context.Context) error {
 	return err
 }
 
-// supervise owns the child: it starts another one after one that ended unasked, and after
-// a file has changed.
+// reloadPatience is how long requests that the child before a reload runs may take.
+const reloadPatience = 500 * time.Millisecond
+
+// Reload starts the app anew in another child, which then takes the requests; the one
+// before has half a second to end. Where the app does not load, the one before goes on,
+// and the error says why.
+func (a *App) Reload(ctx context.Context) error {
+	a.mu.Lock()
+	life := a.life
+	a.mu.Unlock()
+	if life == nil {
+		return net.ErrClosed
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(life, cancel)()
+	c, err := startChild(a.name, a.interpreter, a.opts)
+	if err == nil {
+		err = c.await(ctx, a.name)
+	}
+	if err != nil {
+		return err
+	}
+	select {
+	case a.swap <- c:
+		return nil
+	case <-a.ended:
+		c.kill()
+		<-c.done
+		return net.ErrClosed
+	}
+}
+
+// supervise owns the child: it starts another one after one that ended unasked, and takes
+// the next one from Reload.
 func (a *App) supervise(ctx context.Context, c *child) {
-	defer close(a.ended)
+	var leaving sync.WaitGroup
+	defer func() { leaving.Wait(); close(a.ended) }()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case next := <-a.swap:
+			if !a.set(next) {
+				return
+			}
+			old := c
+			leaving.Go(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), reloadPatience)
+				defer cancel()
+				_ = old.stop(ctx)
+			})
+			c = next
+			continue
 		case <-c.done:
 		}
 		if c = a.replace(ctx, c); c == nil {

@@ -26,6 +26,29 @@ func each(t *testing.T, name string, test func(t *testing.T, s *served)) {
 	}
 }
 
+// TestWSGI is one child a mode for all that one can show: to start it takes its time.
+func TestWSGI(t *testing.T) {
+	each(t, "apps:app", func(t *testing.T, s *served) {
+		for _, part := range []struct {
+			name string
+			test func(*testing.T, *served)
+		}{
+			{"input", testInput},
+			{"input unread", testInputIsNotReadUnlessWanted},
+			{"stream", testStream},
+			{"responses", testResponses},
+			{"file", testFileWrapper},
+		} {
+			t.Run(part.name, func(t *testing.T) {
+				outer := s.t
+				s.t = t
+				defer func() { s.t = outer }()
+				part.test(t, s)
+			})
+		}
+	})
+}
+
 func TestEnviron(t *testing.T) {
 	s := serve(t, "apps:environ", python.Options{ServerSoftware: "Test/1", ScriptName: "/mounted/", Multiprocess: true})
 	req, _ := http.NewRequest("POST", s.url+"/mounted/caf%C3%A9%2Fx?q=%20y", strings.NewReader("body"))
@@ -87,63 +110,59 @@ func TestValidate(t *testing.T) {
 	})
 }
 
-func TestInput(t *testing.T) {
+func testInput(t *testing.T, s *served) {
 	body := make([]byte, 3_000_000)
 	rand.New(rand.NewSource(1)).Read(body)
-	each(t, "apps:app", func(t *testing.T, s *served) {
-		for _, size := range []int{0, 1, 1000, 64 << 10, 64<<10 + 1, 300_000, len(body)} {
-			data := body[:size]
-			want := fmt.Sprintf("%d %x", size, sha256.Sum256(data))
-			for _, how := range []string{"all", "length", "lines", "iter", "line", "small", "blocks"} {
-				if status, got, _ := s.do("POST", "/read?"+how, bytes.NewReader(data)); how == "length" && size == 0 && status == 200 {
-					continue
-				} else if status != 200 || got != want {
-					t.Errorf("%d bytes by %s: %d %q, want %q", size, how, status, got, want)
-				}
-				if how == "length" {
-					continue // chunked has none
-				}
-				// A reader of unknown length is sent in chunks.
-				if status, got, _ := s.do("POST", "/read?"+how, io.MultiReader(bytes.NewReader(data))); status != 200 || got != want {
-					t.Errorf("%d bytes in chunks by %s: %d %q, want %q", size, how, status, got, want)
-				}
+	for _, size := range []int{0, 1, 1000, 64 << 10, 64<<10 + 1, 300_000, len(body)} {
+		data := body[:size]
+		want := fmt.Sprintf("%d %x", size, sha256.Sum256(data))
+		for _, how := range []string{"all", "length", "lines", "iter", "line", "small", "blocks"} {
+			if status, got, _ := s.do("POST", "/read?"+how, bytes.NewReader(data)); how == "length" && size == 0 && status == 200 {
+				continue
+			} else if status != 200 || got != want {
+				t.Errorf("%d bytes by %s: %d %q, want %q", size, how, status, got, want)
+			}
+			if how == "length" {
+				continue // chunked has none
+			}
+			// A reader of unknown length is sent in chunks.
+			if status, got, _ := s.do("POST", "/read?"+how, io.MultiReader(bytes.NewReader(data))); status != 200 || got != want {
+				t.Errorf("%d bytes in chunks by %s: %d %q, want %q", size, how, status, got, want)
 			}
 		}
-	})
+	}
 }
 
-func TestInputIsNotReadUnlessWanted(t *testing.T) {
-	each(t, "apps:app", func(t *testing.T, s *served) {
-		// The app never reads 5 MB, with and without asking first.
-		for _, expect := range []string{"", "100-continue"} {
-			req, _ := http.NewRequest("POST", s.url+"/pid", bytes.NewReader(make([]byte, 5_000_000)))
-			if expect != "" {
-				req.Header.Set("Expect", expect)
-			}
-			resp, err := s.client.Do(req)
-			if err != nil {
-				t.Fatalf("expect %q: %v", expect, err)
-			}
-			resp.Body.Close()
-			if resp.StatusCode != 200 {
-				t.Errorf("expect %q: %d", expect, resp.StatusCode)
-			}
+func testInputIsNotReadUnlessWanted(t *testing.T, s *served) {
+	// The app never reads 5 MB, with and without asking first.
+	for _, expect := range []string{"", "100-continue"} {
+		req, _ := http.NewRequest("POST", s.url+"/pid", bytes.NewReader(make([]byte, 5_000_000)))
+		if expect != "" {
+			req.Header.Set("Expect", expect)
 		}
-		// And where it reads it is told to go on.
-		req, _ := http.NewRequest("POST", s.url+"/read?all", strings.NewReader("hello"))
-		req.Header.Set("Expect", "100-continue")
 		resp, err := s.client.Do(req)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("expect %q: %v", expect, err)
 		}
-		defer resp.Body.Close()
-		if got, _ := io.ReadAll(resp.Body); !strings.HasPrefix(string(got), "5 ") {
-			t.Errorf("got %q", got)
+		resp.Body.Close()
+		if resp.StatusCode != 200 {
+			t.Errorf("expect %q: %d", expect, resp.StatusCode)
 		}
-	})
+	}
+	// And where it reads it is told to go on.
+	req, _ := http.NewRequest("POST", s.url+"/read?all", strings.NewReader("hello"))
+	req.Header.Set("Expect", "100-continue")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, _ := io.ReadAll(resp.Body); !strings.HasPrefix(string(got), "5 ") {
+		t.Errorf("got %q", got)
+	}
 }
 
-func TestStream(t *testing.T) {
+func testStream(t *testing.T, s *served) {
 	pattern := bytes.Repeat(func() []byte {
 		b := make([]byte, 256)
 		for i := range b {
@@ -151,44 +170,40 @@ func TestStream(t *testing.T) {
 		}
 		return b
 	}(), 256)
-	each(t, "apps:app", func(t *testing.T, s *served) {
-		for _, size := range []int{0, 1, 65536, 65537, 1 << 20, 5<<20 + 5} {
-			want := append(bytes.Repeat(pattern, size/len(pattern)), pattern[:size%len(pattern)]...)
-			for _, query := range []string{"", "&length"} {
-				status, got, _ := s.get(fmt.Sprintf("/stream?%d%s", size, query))
-				if status != 200 || got != string(want) {
-					t.Errorf("%d bytes%s: %d, %d bytes, equal %v", size, query, status, len(got), got == string(want))
-				}
+	for _, size := range []int{0, 1, 65536, 65537, 1 << 20, 5<<20 + 5} {
+		want := append(bytes.Repeat(pattern, size/len(pattern)), pattern[:size%len(pattern)]...)
+		for _, query := range []string{"", "&length"} {
+			status, got, _ := s.get(fmt.Sprintf("/stream?%d%s", size, query))
+			if status != 200 || got != string(want) {
+				t.Errorf("%d bytes%s: %d, %d bytes, equal %v", size, query, status, len(got), got == string(want))
 			}
 		}
-		status, got, header := s.get("/list")
-		if want := strings.Repeat("x", 100000) + strings.Repeat("y", 100000); status != 200 || got != want || header.Get("Content-Length") != "200000" {
-			t.Errorf("list: %d, %d bytes, %v", status, len(got), header)
-		}
-	})
+	}
+	status, got, header := s.get("/list")
+	if want := strings.Repeat("x", 100000) + strings.Repeat("y", 100000); status != 200 || got != want || header.Get("Content-Length") != "200000" {
+		t.Errorf("list: %d, %d bytes, %v", status, len(got), header)
+	}
 }
 
-func TestResponses(t *testing.T) {
-	each(t, "apps:app", func(t *testing.T, s *served) {
-		s.want("/closing", 200, "onetwo")
-		s.want("/closingerror", 200, "one (unexpected EOF)")
-		s.want("/closed", 200, "2")
-		s.want("/write", 200, "written, returned")
-		s.want("/excinfo", 503, "second")
-		s.want("/excinfolate", 200, "begun (unexpected EOF)")
-		for _, path := range []string{"/twice", "/nostart", "/text", "/raise", "/exit", "/recurse"} {
-			s.want(path, 500, "Internal Server Error\n")
+func testResponses(t *testing.T, s *served) {
+	s.want("/closing", 200, "onetwo")
+	s.want("/closingerror", 200, "one (unexpected EOF)")
+	s.want("/closed", 200, "2")
+	s.want("/write", 200, "written, returned")
+	s.want("/excinfo", 503, "second")
+	s.want("/excinfolate", 200, "begun (unexpected EOF)")
+	for _, path := range []string{"/twice", "/nostart", "/text", "/raise", "/exit", "/recurse"} {
+		s.want(path, 500, "Internal Server Error\n")
+	}
+	s.want("/thread", 200, "from a thread")
+	s.want("/fork", 200, "from the parent")
+	s.want("/main", 200, "([], 'apps', ['chaussette', 'apps:app'])")
+	s.want("/bytesio", 200, "not a file")
+	for _, want := range []string{"called twice", "before start_response was called", "the body holds str", "too late", "SystemExit", "RecursionError", "ValueError: caf\u00e9 \u20ac", "in the middle"} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("the log lacks %q", want)
 		}
-		s.want("/thread", 200, "from a thread")
-		s.want("/fork", 200, "from the parent")
-		s.want("/main", 200, "([], 'apps', ['chaussette', 'apps:app'])")
-		s.want("/bytesio", 200, "not a file")
-		for _, want := range []string{"called twice", "before start_response was called", "the body holds str", "too late", "SystemExit", "RecursionError", "ValueError: caf\u00e9 \u20ac", "in the middle"} {
-			if !strings.Contains(s.log.String(), want) {
-				t.Errorf("the log lacks %q", want)
-			}
-		}
-	})
+	}
 }
 
 func TestStatusAndHead(t *testing.T) {
@@ -251,29 +266,27 @@ func TestContentLengthIsChecked(t *testing.T) {
 	}
 }
 
-func TestFileWrapper(t *testing.T) {
+func testFileWrapper(t *testing.T, s *served) {
 	path := filepath.Join(t.TempDir(), "file")
 	data := make([]byte, 200_000)
 	rand.New(rand.NewSource(2)).Read(data)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	each(t, "apps:app", func(t *testing.T, s *served) {
-		for _, test := range []struct {
-			offset, length int
-			query          string
-		}{{0, 200_000, "0&&"}, {1000, 199_000, "1000&&"}, {5, 7, "5&7&"}, {200_000, 0, "200000&&"}} {
-			status, got, header := s.get("/file?" + test.query + path)
-			if want := string(data[test.offset : test.offset+test.length]); status != 200 || got != want {
-				t.Errorf("%s: %d, %d bytes, equal %v", test.query, status, len(got), got == want)
-			}
-			if header.Get("Content-Length") != fmt.Sprint(test.length) {
-				t.Errorf("%s: %v", test.query, header)
-			}
+	for _, test := range []struct {
+		offset, length int
+		query          string
+	}{{0, 200_000, "0&&"}, {1000, 199_000, "1000&&"}, {5, 7, "5&7&"}, {200_000, 0, "200000&&"}} {
+		status, got, header := s.get("/file?" + test.query + path)
+		if want := string(data[test.offset : test.offset+test.length]); status != 200 || got != want {
+			t.Errorf("%s: %d, %d bytes, equal %v", test.query, status, len(got), got == want)
 		}
-		if status, body, header := s.do("HEAD", "/file?0&&"+path, nil); status != 200 || body != "" || header.Get("Content-Length") != "200000" {
-			t.Errorf("HEAD: %d %q %v", status, body, header)
+		if header.Get("Content-Length") != fmt.Sprint(test.length) {
+			t.Errorf("%s: %v", test.query, header)
 		}
-		s.want("/file?0&200001&"+path, 200, string(data)+" (unexpected EOF)")
-	})
+	}
+	if status, body, header := s.do("HEAD", "/file?0&&"+path, nil); status != 200 || body != "" || header.Get("Content-Length") != "200000" {
+		t.Errorf("HEAD: %d %q %v", status, body, header)
+	}
+	s.want("/file?0&200001&"+path, 200, string(data)+" (unexpected EOF)")
 }

@@ -62,8 +62,9 @@ type Listener struct {
 	socket  socket
 	trouble trouble
 
-	closing sync.Once
-	closed  chan struct{}
+	tuneOnce sync.Once // AcceptFD
+	closing  sync.Once
+	closed   chan struct{}
 
 	mu   sync.Mutex
 	file *socketFile // what Close unlinks; nil where there is no file, or it is not ours

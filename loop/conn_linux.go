@@ -25,7 +25,7 @@ type Conn struct {
 	read uint32  // when something was read last, by the loop's clock
 	cork *[]byte // while Data runs: where writes go
 	rest *queue  // what the socket has not taken, or nil
-	err  error   // why the Conn was cut
+	err  *error  // why the Conn was cut, or nil
 }
 
 type bits uint16
@@ -230,7 +230,9 @@ func (c *Conn) cutLocked(err error) {
 	if c.fd < 0 || c.bits&cut != 0 {
 		return
 	}
-	c.err = err
+	if err != nil {
+		c.err = &err
+	}
 	c.bits |= cut
 	// The loop closes it: it hears of a hang-up now.
 	unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
@@ -290,7 +292,7 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		return
 	}
 	if c.bits&cut != 0 {
-		c.endLocked(c.err)
+		c.endLocked(c.cause(nil))
 		return
 	}
 	if c.bits&paused != 0 {
@@ -308,17 +310,11 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		return
 	case errno != 0:
 		c.mu.Lock()
-		if c.bits&cut == 0 {
-			c.err = errno
-		}
-		c.endLocked(c.err)
+		c.endLocked(c.cause(errno))
 		return
 	case n == 0:
 		c.mu.Lock()
-		if c.bits&cut == 0 {
-			c.err = io.EOF
-		}
-		c.endLocked(c.err)
+		c.endLocked(c.cause(io.EOF))
 		return
 	}
 	c.mu.Lock()
@@ -329,18 +325,34 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 	c.mu.Unlock()
 	more := c.owner.Data(w.buffer[:n])
 	c.mu.Lock()
+	if c.fd < 0 { // detached
+		w.answer = w.answer[:0]
+		c.mu.Unlock()
+		return
+	}
 	c.uncorkLocked()
 	if !more {
 		c.bits |= finished
 	}
 	if c.bits&cut != 0 || c.bits&finished != 0 && c.rest == nil {
-		c.endLocked(c.err)
+		c.endLocked(c.cause(nil))
 		return
 	}
 	if c.bits&halved != 0 && c.rest == nil {
 		c.drainedLocked()
 	}
 	c.mu.Unlock()
+}
+
+// cause is why the Conn ends: what it was cut for, if it was.
+func (c *Conn) cause(otherwise error) error {
+	switch {
+	case c.bits&cut == 0:
+		return otherwise
+	case c.err != nil:
+		return *c.err
+	}
+	return nil
 }
 
 // uncorkLocked sends what Data has written.
@@ -397,9 +409,30 @@ func (c *Conn) ClaimLocked() bool {
 // StartLocked gives the Conn to the loop, to which it does not belong after Group.Add and
 // ClaimLocked.
 func (c *Conn) StartLocked() {
+	if c.bits&claimed == 0 {
+		return
+	}
 	c.bits &^= claimed
 	c.read = c.loop.now.Load()
 	c.armLocked()
+}
+
+// DetachLocked takes the descriptor from the loop, or returns -1 if the Conn is closed. The
+// Owner is called no more. It may be called while Data runs.
+func (c *Conn) DetachLocked() int {
+	fd := c.fd
+	if fd < 0 || c.bits&cut != 0 {
+		return -1
+	}
+	if c.bits&armed != 0 {
+		c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
+	}
+	c.bits &^= armed | writing
+	c.fd, c.rest, c.cork = -1, nil, nil
+	c.loop.wheel.Stop(&c.timer.Timer)
+	c.loop.group.remove(fd)
+	c.loop.group.open.Add(-1)
+	return int(fd)
 }
 
 // done is called when the Owner's call has returned on a goroutine that does not lead.

@@ -3,8 +3,11 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/ws"
@@ -20,6 +23,9 @@ type sockets struct {
 	handler  ws.Handler       // the app's, or nil
 	before   bool             // the app gets open connections
 	io       *socketio.Server // or nil
+	top      http.Handler     // what is called first
+	log      *slog.Logger
+	access   *slog.Logger
 	draining atomic.Bool
 }
 
@@ -31,7 +37,7 @@ func (w *Worker) newSockets() (*sockets, error) {
 	config := w.config.WebSocket
 	config.Logger = w.log
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO()}
+	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO()}
 	std := gorilla.New(&config)
 	s.engine = std
 	if !s.before {
@@ -50,11 +56,11 @@ func (w *Worker) newSockets() (*sockets, error) {
 
 // wrap puts the upgrade before the app.
 func (s *sockets) wrap(app http.Handler) http.Handler {
-	s.app = app
+	s.app, s.top = app, s
 	if s.io != nil {
-		return s.io.Before(s)
+		s.top = s.io.Before(s)
 	}
-	return s
+	return s.top
 }
 
 func (s *sockets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -146,3 +152,47 @@ func (s *sockets) drain(ctx context.Context) error {
 	}
 	return ws.Drain(ctx, s.engine)
 }
+
+// upgrades is what a front calls: it does for a handshake what the HTTP engine does for
+// other requests.
+func (s *sockets) upgrades(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	to := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			s.log.Error("the app panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			http.Error(to, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		}
+		if s.access != nil {
+			s.access.LogAttrs(context.Background(), slog.LevelInfo, "request",
+				slog.String("remote", r.RemoteAddr),
+				slog.String("method", r.Method),
+				slog.String("uri", r.RequestURI),
+				slog.String("protocol", r.Proto),
+				slog.Int("status", to.status),
+				slog.Duration("duration", time.Since(start)))
+		}
+	}()
+	s.top.ServeHTTP(to, r)
+}
+
+// statusWriter knows the status of what is not upgraded.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == http.StatusSwitchingProtocols {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController, and for the engine.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

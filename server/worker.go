@@ -196,13 +196,19 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		options.Context = ws.WithEngine(context.Background(), sockets.engine)
 		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
+		trimming, end := context.WithCancel(context.Background())
+		var ended sync.WaitGroup
+		ended.Go(func() { trim(trimming, sockets.engine.Len) })
+		defer ended.Wait()
+		defer end()
 	}
 	engine := std.New(handler, options)
 	failed := make(chan error, len(listeners))
 	var accepting sync.WaitGroup
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
-		accepting.Go(func() { failed <- engine.Serve(l) })
+		in := w.front(sockets, l)
+		accepting.Go(func() { failed <- engine.Serve(in) })
 	}
 	w.log.Info("Using " + w.backend.String() + " as a backend")
 	if w.config.Spawn > 0 {

@@ -78,6 +78,9 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 	if err != nil {
 		return nil, refuse(w, r, log, err)
 	}
+	if a := attacherOf(w); a != nil {
+		return a.AttachWebSocket(h)
+	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, refuse(w, r, log, &RefusedError{http.StatusInternalServerError, "the connection cannot be taken over: " + err.Error()})
@@ -87,6 +90,26 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 		buffered, _ = rw.Reader.Peek(n)
 	}
 	return engine.Attach(nc, buffered, h)
+}
+
+// attacher is the ResponseWriter of an engine that has read the request itself: it needs
+// no net.Conn.
+type attacher interface {
+	AttachWebSocket(h *Handshake) (*Conn, error)
+}
+
+// attacherOf looks for one under what middleware has put around it.
+func attacherOf(w http.ResponseWriter) attacher {
+	for {
+		switch v := w.(type) {
+		case attacher:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return nil
+		}
+	}
 }
 
 // NewHandshake checks that r is a WebSocket handshake that may succeed on e, and settles

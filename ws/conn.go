@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // Conn is one open WebSocket, the server's side.
@@ -19,14 +21,12 @@ import (
 // and its close frame are answered while nobody reads, too, on ws/epoll; on ws/gorilla
 // somebody has to read.
 type Conn struct {
-	driver      Driver
-	config      *Config
-	deflate     *DeflateParams
-	subprotocol string
-	head        string // the peer's address and the request, see compact
+	driver Driver
+	terms  *terms
+	head   string // the peer's address and the request, see compact
 
 	mu     sync.Mutex // guards what follows
-	values []value    // few, if any: a map costs more
+	values *[]value   // few, if any: a map costs more
 	groups *member    // a list by next
 	ended  bool
 	served bool
@@ -34,9 +34,31 @@ type Conn struct {
 
 type value struct{ key, value any }
 
+// terms are what connections agree on. Those that agree on the same share them.
+type terms struct {
+	config      *Config
+	deflate     *DeflateParams
+	subprotocol string
+}
+
+// common are the terms of the last handshake without a subprotocol and compression.
+var common atomic.Pointer[terms]
+
+func termsOf(h *Handshake) *terms {
+	t := &terms{h.Config, h.Deflate, h.Subprotocol}
+	if h.Deflate != nil || h.Subprotocol != "" {
+		return t
+	}
+	if last := common.Load(); last != nil && *last == *t {
+		return last
+	}
+	common.Store(t)
+	return t
+}
+
 // Init makes c a Conn that d drives: for engines, before anybody else has c.
 func (c *Conn) Init(d Driver, h *Handshake) {
-	c.driver, c.config, c.deflate, c.subprotocol = d, h.Config, h.Deflate, h.Subprotocol
+	c.driver, c.terms = d, termsOf(h)
 	if h.Request != nil {
 		c.head = compact(h.Request)
 	}
@@ -144,13 +166,13 @@ func (c *Conn) CloseNow() error { return c.driver.CloseNow() }
 func (c *Conn) Queued() int64 { return c.driver.Queued() }
 
 // Subprotocol is what was negotiated, or empty.
-func (c *Conn) Subprotocol() string { return c.subprotocol }
+func (c *Conn) Subprotocol() string { return c.terms.subprotocol }
 
 // Deflate is what was negotiated of permessage-deflate, or nil.
-func (c *Conn) Deflate() *DeflateParams { return c.deflate }
+func (c *Conn) Deflate() *DeflateParams { return c.terms.deflate }
 
 // Config has the limits of this connection. It must not be changed.
-func (c *Conn) Config() *Config { return c.config }
+func (c *Conn) Config() *Config { return c.terms.config }
 
 // RemoteAddr is the peer's address as http.Request has it.
 func (c *Conn) RemoteAddr() string {
@@ -163,7 +185,9 @@ func (c *Conn) RemoteAddr() string {
 // makes a new Request: keep what you need of it. Values that a middleware has put in the
 // original's context are not there; see SetValue.
 func (c *Conn) Request() *http.Request {
-	remote, head, _ := strings.Cut(c.head, "\n")
+	remote, rest, _ := strings.Cut(c.head, "\n")
+	uri, rest, _ := strings.Cut(rest, "\n")
+	head := "GET " + uri + " HTTP/1.1\r\nHost: " + rest + "\r\n"
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 	if err != nil { // the engine was given no request
 		r = &http.Request{Method: http.MethodGet, Header: http.Header{}}
@@ -173,35 +197,41 @@ func (c *Conn) Request() *http.Request {
 	return r
 }
 
-// compact is r as text, after a line with its RemoteAddr. The headers that every upgrade
-// has are left out.
+// compact is what Request needs of r, in one string of no more bytes than it takes: lines
+// with the peer's address, the URI, the host, and the headers that not every upgrade has.
 func compact(r *http.Request) string {
-	var b strings.Builder
 	uri := r.RequestURI
 	if uri == "" {
 		uri = r.URL.RequestURI()
 	}
-	b.Grow(64)
-	b.WriteString(r.RemoteAddr)
-	b.WriteString("\nGET ")
-	b.WriteString(uri)
-	b.WriteString(" HTTP/1.1\r\nHost: ")
-	b.WriteString(r.Host)
-	b.WriteString("\r\n")
-	for name, values := range r.Header {
+	size := len(r.RemoteAddr) + len(uri) + len(r.Host) + len("\n\n\r\n")
+	eachKept(r.Header, func(name, value string) { size += len(name) + len(value) + len(": \r\n") })
+	b := make([]byte, 0, size)
+	b = append(b, r.RemoteAddr...)
+	b = append(b, '\n')
+	b = append(b, uri...)
+	b = append(b, '\n')
+	b = append(b, r.Host...)
+	b = append(b, "\r\n"...)
+	eachKept(r.Header, func(name, value string) {
+		b = append(b, name...)
+		b = append(b, ": "...)
+		b = append(b, value...)
+		b = append(b, "\r\n"...)
+	})
+	return string(b)
+}
+
+func eachKept(h http.Header, f func(name, value string)) {
+	for name, values := range h {
 		switch name {
 		case "Connection", "Upgrade", "Sec-Websocket-Key", "Sec-Websocket-Version":
 			continue
 		}
 		for _, v := range values {
-			b.WriteString(name)
-			b.WriteString(": ")
-			b.WriteString(v)
-			b.WriteString("\r\n")
+			f(name, v)
 		}
 	}
-	b.WriteString("\r\n")
-	return b.String()
 }
 
 // Value returns what SetValue has stored under key, or nil. Keys are compared as those of
@@ -209,7 +239,10 @@ func compact(r *http.Request) string {
 func (c *Conn) Value(key any) any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, v := range c.values {
+	if c.values == nil {
+		return nil
+	}
+	for _, v := range *c.values {
 		if v.key == key {
 			return v.value
 		}
@@ -221,20 +254,14 @@ func (c *Conn) Value(key any) any {
 func (c *Conn) SetValue(key, v any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.values {
-		if c.values[i].key != key {
-			continue
-		}
-		if v == nil {
-			c.values = append(c.values[:i], c.values[i+1:]...)
-		} else {
-			c.values[i].value = v
-		}
-		return
+	if c.values == nil {
+		c.values = new([]value)
 	}
+	values := slices.DeleteFunc(*c.values, func(old value) bool { return old.key == key })
 	if v != nil {
-		c.values = append(c.values, value{key, v})
+		values = append(values, value{key, v})
 	}
+	*c.values = values
 }
 
 func check(typ MessageType) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	cipher "github.com/gobwas/ws"
@@ -20,24 +21,42 @@ import (
 // conn is a ws.Driver and its ws.Conn in one piece: what an idle connection costs. Its
 // link.Wire is the type wire.
 type conn struct {
-	link link.Link
-	io   loop.Conn
+	link   link.Link
+	io     loop.Conn
+	engine *Engine
+	shake  *shake // until the first request has come, on a connection of a Front
+	opened atomic.Bool
 
 	// These belong to who runs the connection (loop.Owner).
 	in    *incoming // a frame or message that has not come whole, or nil
-	early []byte    // came with the handshake, or before the app asked for it; with io locked
+	early *[]byte   // came with the handshake, or before the app asked for it; with io locked
 
 	windows *windows // of permessage-deflate, where a context is taken over; with io locked
 }
 
-func newConn(h *ws.Handshake) *conn {
-	c := &conn{}
+// attach makes c a WebSocket: it writes the answer to the handshake.
+func (c *conn) attach(h *ws.Handshake, early []byte) {
 	c.link.Init((*wire)(c), c, h)
-	return c
+	c.engine.open.Add(1)
+	c.opened.Store(true)
+	c.io.Lock()
+	defer c.io.Unlock()
+	_ = c.io.WriteLocked(h.Response, nil, false)
+	if len(early) > 0 {
+		kept := bytes.Clone(early)
+		c.early = &kept
+	}
+	c.io.SetDeadline(untouched)
 }
 
 // Data implements loop.Owner: b is taken apart in place.
 func (c *conn) Data(b []byte) bool {
+	if c.shake != nil {
+		return c.shakeHands(b)
+	}
+	if !c.opened.Load() {
+		return true // the handshake is being refused
+	}
 	rules := frame.Rules{Compression: c.link.Conn.Deflate() != nil}
 	for len(b) > 0 {
 		switch c.link.Life() {
@@ -83,15 +102,30 @@ func (c *conn) next(b []byte, rules frame.Rules) (rest []byte, err error) {
 
 // Ended implements loop.Owner.
 func (c *conn) Ended(err error) {
+	if !c.opened.Load() {
+		if c.shake != nil {
+			c.shake.front.pending.Add(-1)
+		}
+		return
+	}
 	c.in = nil
+	c.engine.open.Add(-1)
 	c.link.Ended(err)
 }
 
 // SentLocked implements loop.Owner.
-func (c *conn) SentLocked() { c.link.SentLocked() }
+func (c *conn) SentLocked() {
+	if c.opened.Load() {
+		c.link.SentLocked()
+	}
+}
 
 // Expire implements loop.Owner.
 func (c *conn) Expire() {
+	if !c.opened.Load() {
+		c.lateHands()
+		return
+	}
 	c.io.Lock()
 	untouched := c.link.Handler() == nil
 	c.io.Unlock()
@@ -108,7 +142,7 @@ func (c *conn) takeEarly() {
 	early := c.early
 	c.early = nil
 	c.io.Unlock()
-	if len(early) > 0 && !c.Data(early) {
+	if early != nil && !c.Data(*early) {
 		c.io.Lock()
 		c.io.FinishLocked()
 		c.io.Unlock()
@@ -127,7 +161,10 @@ func (c *conn) wait(b []byte) bool {
 	if !box.Full() {
 		return false
 	}
-	c.early = append(c.early, b...)
+	if c.early == nil {
+		c.early = new([]byte)
+	}
+	*c.early = append(*c.early, b...)
 	c.io.PauseLocked()
 	return true
 }
@@ -135,7 +172,7 @@ func (c *conn) wait(b []byte) bool {
 // goOn takes up what wait has kept.
 func (c *conn) goOn() {
 	c.io.Lock()
-	if len(c.early) == 0 || !c.io.ClaimLocked() {
+	if c.early == nil || !c.io.ClaimLocked() {
 		c.io.ResumeLocked()
 		c.io.Unlock()
 		return

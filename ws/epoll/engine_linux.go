@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ type Engine struct {
 	config    *ws.Config
 	loops     *loop.Group
 	otherwise ws.Engine
+	open      atomic.Int64 // WebSockets; the loops may have handshakes besides
 }
 
 var _ ws.Engine = (*Engine)(nil)
@@ -65,7 +67,7 @@ func (e *Engine) Config() *ws.Config { return e.config }
 
 // Len implements ws.Engine.
 func (e *Engine) Len() int {
-	n := e.loops.Len()
+	n := int(e.open.Load())
 	if e.otherwise != nil {
 		n += e.otherwise.Len()
 	}
@@ -84,7 +86,9 @@ func (e *Engine) Conns() iter.Seq[*ws.Conn] {
 	return func(yield func(*ws.Conn) bool) {
 		more := true
 		e.loops.Conns(func(o loop.Owner) bool {
-			more = yield(&o.(*conn).link.Conn)
+			if c := o.(*conn); c.opened.Load() {
+				more = yield(&c.link.Conn)
+			}
 			return more
 		})
 		if more && e.otherwise != nil {
@@ -155,18 +159,12 @@ func takeOut(nc syscall.Conn) (int, error) {
 // AttachFD is Attach for a connected socket that is non-blocking. It belongs to the engine
 // from now on, also if there is an error.
 func (e *Engine) AttachFD(fd int, buffered []byte, h *ws.Handshake) (*ws.Conn, error) {
-	c := newConn(h)
+	c := &conn{engine: e}
 	if err := e.loops.Add(&c.io, c, fd); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	c.io.Lock()
-	c.io.WriteLocked(h.Response, nil, false)
-	c.io.Unlock()
-	if len(buffered) > 0 {
-		c.early = append([]byte(nil), buffered...)
-	}
-	c.io.SetDeadline(untouched)
+	c.attach(h, buffered)
 	return &c.link.Conn, nil
 }
 
@@ -180,9 +178,16 @@ func (e *Engine) Close(ctx context.Context) error {
 	if e.otherwise != nil {
 		others = e.otherwise.Close(ctx)
 	}
-	for c := range e.Conns() {
-		c.CloseNow()
-	}
+	e.loops.Conns(func(o loop.Owner) bool {
+		if c := o.(*conn); c.opened.Load() {
+			c.link.CloseNow()
+		} else {
+			c.io.Lock()
+			c.io.CutLocked(nil)
+			c.io.Unlock()
+		}
+		return true
+	})
 	wait := time.NewTicker(time.Millisecond)
 	defer wait.Stop()
 	for e.loops.Open() > 0 {

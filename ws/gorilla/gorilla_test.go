@@ -14,4 +14,4 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newEngine(t testing.TB, config ws.Config) ws.Engine { return gorilla.New(&config) }
 
-func TestSuite(t *testing.T) { wstest.Run(t, newEngine) }
+func TestSuite(t *testing.T) { wstest.Run(t, newEngine, nil) }

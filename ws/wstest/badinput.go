@@ -13,7 +13,7 @@ import (
 	"github.com/chaussette/chaussette/ws"
 )
 
-func runBadInput(t *testing.T, newEngine NewEngine) {
+func runBadInput(t *testing.T, newEngine NewEngine, start Start) {
 	connect := func(t *testing.T, config ws.Config) (*Client, *Recorder) {
 		t.Helper()
 		c, client := open(t, newEngine, config)
@@ -134,7 +134,7 @@ func runBadInput(t *testing.T, newEngine NewEngine) {
 	})
 
 	t.Run("a peer that resets in the middle of a frame", func(t *testing.T) {
-		server := Serve(t, newEngine(t, defaults), EchoApp(false))
+		server := start(t, newEngine(t, defaults), EchoApp(false))
 		for range 20 {
 			c := Dial(t, server.Address, Handshake{})
 			c.Send(F(Text, "cut here").Bytes()[:9])
@@ -145,7 +145,7 @@ func runBadInput(t *testing.T, newEngine NewEngine) {
 	})
 
 	t.Run("what 2,000 connections leave behind", func(t *testing.T) {
-		server := Serve(t, newEngine(t, defaults), EchoApp(false))
+		server := start(t, newEngine(t, defaults), EchoApp(false))
 		visit(t, server.Address, 50)
 		await(t, "the first to leave", func() bool { return server.Engine.Len() == 0 })
 		goroutines, files := runtime.NumGoroutine(), openFiles(t)

@@ -54,7 +54,7 @@ func ended(t testing.TB, r *Recorder) *ws.CloseError {
 	}
 }
 
-func runBehaviour(t *testing.T, newEngine NewEngine) {
+func runBehaviour(t *testing.T, newEngine NewEngine, start Start) {
 	ctx := context.Background()
 
 	t.Run("calls in order", func(t *testing.T) {
@@ -534,7 +534,7 @@ func runBehaviour(t *testing.T, newEngine NewEngine) {
 			}
 			ws.Serve(w, r, nil, Echo{})
 		})
-		server := Serve(t, newEngine(t, defaults), app)
+		server := start(t, newEngine(t, defaults), app)
 		r, err := http.Get("http://" + server.Address)
 		if err != nil {
 			t.Fatal(err)

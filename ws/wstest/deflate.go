@@ -46,9 +46,9 @@ func deflateTexts() []string {
 	return append(texts, lorem[:1000], lorem[:1000], string(noise[:1000]), string(noise[:1000]))
 }
 
-func runDeflate(t *testing.T, newEngine NewEngine) {
+func runDeflate(t *testing.T, newEngine NewEngine, start Start) {
 	config := ws.Config{Deflate: ws.Deflate{Enabled: true}}
-	server := Serve(t, newEngine(t, config), EchoApp(false))
+	server := start(t, newEngine(t, config), EchoApp(false))
 	dial := func(t testing.TB, offer string) *Client {
 		return Dial(t, server.Address, Handshake{Header: http.Header{"Sec-WebSocket-Extensions": {offer}}})
 	}
@@ -141,7 +141,7 @@ func runDeflate(t *testing.T, newEngine NewEngine) {
 		app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ws.Serve(w, r, nil, joiner{&group})
 		})
-		server := Serve(t, newEngine(t, config), app)
+		server := start(t, newEngine(t, config), app)
 		text := deflateTexts()[9]
 		var clients []*Client
 		for _, offer := range []string{"permessage-deflate", "permessage-deflate; server_no_context_takeover", "permessage-deflate; server_max_window_bits=10", "none"} {

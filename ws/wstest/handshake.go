@@ -24,10 +24,10 @@ func closeAfter(t testing.TB, engine ws.Engine) {
 	})
 }
 
-func runHandshake(t *testing.T, newEngine NewEngine) {
+func runHandshake(t *testing.T, newEngine NewEngine, start Start) {
 	options := &ws.AcceptOptions{Subprotocols: []string{"chat.v2", "chat"}, Header: http.Header{"Set-Cookie": {"a=b"}, "X-Split": {"a\r\nb: c"}}}
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ws.Serve(w, r, options, Echo{}) })
-	server := Serve(t, newEngine(t, ws.Config{Origins: []string{"*.friends.example"}, MaxConnections: 50}), app)
+	server := start(t, newEngine(t, ws.Config{Origins: []string{"*.friends.example"}, MaxConnections: 50}), app)
 	header := func(pairs ...string) http.Header {
 		h := http.Header{}
 		for i := 0; i < len(pairs); i += 2 {
@@ -94,7 +94,7 @@ func runHandshake(t *testing.T, newEngine NewEngine) {
 		}
 	})
 	t.Run("too many connections", func(t *testing.T) {
-		server := Serve(t, newEngine(t, ws.Config{MaxConnections: 2}), EchoApp(false))
+		server := start(t, newEngine(t, ws.Config{MaxConnections: 2}), EchoApp(false))
 		first := Dial(t, server.Address, Handshake{})
 		Dial(t, server.Address, Handshake{})
 		if c := DialRaw(t, server.Address, Handshake{}); c.Response.StatusCode != 503 {
@@ -141,7 +141,7 @@ func runHandshake(t *testing.T, newEngine NewEngine) {
 			c.Close(ws.StatusNormal, "")
 			seen <- err
 		})
-		server := Serve(t, newEngine(t, defaults), app)
+		server := start(t, newEngine(t, defaults), app)
 		c := Dial(t, server.Address, Handshake{Path: "/room?id=7", Header: header("Cookie", "s=1", "Sec-WebSocket-Protocol", "chat")})
 		if err := <-seen; err != nil {
 			t.Error(err)

@@ -22,7 +22,10 @@ type Server struct {
 	Address string
 }
 
-// Serve starts a Server that ends with the test.
+// Start starts a Server that ends with the test: Serve, or another way to serve.
+type Start func(t testing.TB, engine ws.Engine, app http.Handler) *Server
+
+// Serve is the Start of net/http.
 func Serve(t testing.TB, engine ws.Engine, app http.Handler) *Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(app)

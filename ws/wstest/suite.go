@@ -2,15 +2,19 @@ package wstest
 
 import "testing"
 
-// Run runs the suite that every Engine passes, over TCP and in memory.
-func Run(t *testing.T, newEngine NewEngine) {
+// Run runs the suite that every Engine passes, over TCP and in memory. Start says how a
+// server is started; nil is Serve.
+func Run(t *testing.T, newEngine NewEngine, start Start) {
+	if start == nil {
+		start = Serve
+	}
 	t.Run("Conformance", func(t *testing.T) {
 		for _, app := range []struct {
 			name     string
 			blocking bool
 		}{{"Handler", false}, {"Read", true}} {
 			t.Run(app.name, func(t *testing.T) {
-				server := Serve(t, newEngine(t, defaults), EchoApp(app.blocking))
+				server := start(t, newEngine(t, defaults), EchoApp(app.blocking))
 				runConformance(t, func(t testing.TB) *Client { return Dial(t, server.Address, Handshake{}) })
 			})
 		}
@@ -24,8 +28,8 @@ func Run(t *testing.T, newEngine NewEngine) {
 			})
 		})
 	})
-	t.Run("Deflate", func(t *testing.T) { runDeflate(t, newEngine) })
-	t.Run("Handshake", func(t *testing.T) { runHandshake(t, newEngine) })
-	t.Run("Behaviour", func(t *testing.T) { runBehaviour(t, newEngine) })
-	t.Run("BadInput", func(t *testing.T) { runBadInput(t, newEngine) })
+	t.Run("Deflate", func(t *testing.T) { runDeflate(t, newEngine, start) })
+	t.Run("Handshake", func(t *testing.T) { runHandshake(t, newEngine, start) })
+	t.Run("Behaviour", func(t *testing.T) { runBehaviour(t, newEngine, start) })
+	t.Run("BadInput", func(t *testing.T) { runBadInput(t, newEngine, start) })
 }

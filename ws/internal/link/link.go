@@ -49,8 +49,7 @@ type Link struct {
 	out     *outgoing      // who waits to write, or nil
 	closed  *ws.CloseError // how it ends, from the first close frame on
 	life    atomic.Uint32
-	pinged  bool   // a ping waits for its pong
-	mark    uint32 // the last read before the ping
+	pinged  uint32 // the last read before a ping that waits for its pong, plus one; or 0
 }
 
 // The states of a Link's life. They change with the Wire locked, and are read without.
@@ -303,17 +302,17 @@ func (l *Link) Expire() {
 		return
 	}
 	silent := l.wire.Silent()
-	if l.pinged && (silent == 0 || l.mark != l.wire.LastRead()) {
-		l.pinged = false
+	if l.pinged != 0 && (silent == 0 || l.pinged != l.wire.LastRead()+1) {
+		l.pinged = 0
 	}
 	switch {
-	case l.pinged && config.PongTimeout > 0:
+	case l.pinged != 0 && config.PongTimeout > 0:
 		config.Logger.Info("websocket cut", "error", ws.ErrPongTimeout, "remote", l.Conn.RemoteAddr())
 		l.cutLocked(ws.ErrPongTimeout)
 	case silent < config.PingInterval*7/8: // deadlines may be late by an eighth: not twice
 		l.wire.SetDeadline(config.PingInterval - silent)
 	default:
-		l.pinged, l.mark = true, l.wire.LastRead()
+		l.pinged = l.wire.LastRead() + 1
 		l.wire.Frame(frame.Ping, true, nil)
 		if config.PongTimeout > 0 {
 			l.wire.SetDeadline(config.PongTimeout)

@@ -43,7 +43,7 @@ man: ## the manual page, build/chaussette.1
 	$(GO) run ./internal/man > build/chaussette.1
 
 .PHONY: bench
-bench: bench-http bench-accept bench-ws bench-wsgi ## every benchmark; each can be run alone
+bench: bench-http bench-accept bench-ws bench-socketio bench-wsgi ## every benchmark; each can be run alone
 
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
@@ -62,6 +62,15 @@ bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md
 		--cases echo-100,echo-1000,pipeline-16,large,idle,broadcast-5000,broadcast-15000,connect \
 		--servers "raw-c-epoll,chaussette ws4py,chaussette websocket,ws-go-epoll-1loop,gobwas-epoll,gws,gorilla,node-ws"
 	bench/table.py build/bench-ws.jsonl
+
+.PHONY: bench-socketio
+bench-socketio: ## Socket.IO next to its peers, the table of docs/performance.md
+	scripts/setup bench
+	bench/build.sh build/bench
+	bench/run.py --bin build/bench --output build/bench-socketio.jsonl --repetitions 3 --patience 20 \
+		--cases sio-echo,sio-broadcast,sio-polling,sio-connect,sio-idle \
+		--servers "chaussette socketio,node-socketio,googollee"
+	bench/table.py build/bench-socketio.jsonl
 
 .PHONY: bench-wsgi
 bench-wsgi: build ## Python apps: CPU per request, beside the servers of today

@@ -12,13 +12,13 @@ import (
 // name with /... has below it lives on the same floor, unless it is named itself.
 var floors = []string{
 	"webtest/... bench/...+ internal/man",
-	". examples/hello",
+	". examples/...",
 	"server app/golang",
 	"server/... ",
 	"app",
 	"app/... app/builtin/...",
 	"examples/chat",
-	"socketio",
+	"socketio socketio/adapter/adaptertest",
 	"socketio/... socketio/engineio/...+",
 	"socketio/parser/...",
 	"ws/wstest/... ws/epoll/... ws/gorilla/...",

@@ -19,7 +19,8 @@ func TestProtocol(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed")
 	}
-	url := startProtocolApp(t)
+	url := startProgram(t, "./protocolapp",
+		"--socketio-ping-interval", "300ms", "--socketio-ping-timeout", "200ms", "--socketio-max-payload", "1000000")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "protocol.js", url)
@@ -46,14 +47,33 @@ func TestProtocol(t *testing.T) {
 	}
 }
 
-// startProtocolApp builds and runs protocolapp as its doc says, and returns its URL.
-func startProtocolApp(t *testing.T) string {
-	binary := filepath.Join(t.TempDir(), "protocolapp")
-	if out, err := exec.Command("go", "build", "-o", binary, "./protocolapp").CombinedOutput(); err != nil {
+// An app that was written for go-socket.io is served as it stands.
+func TestGoSocketIO(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed")
+	}
+	url := startProgram(t, "../examples/go-socket.io")
+	for _, transport := range []string{"polling", "websocket"} {
+		cmd := exec.Command("node", "-e", `
+			const socket = require("socket.io-client-2.5")(process.argv[1], { transports: [process.argv[2]] });
+			socket.on("reply", (text) => { console.log(text); process.exit(0); });
+			socket.emit("msg", "hello", (text) => { console.log(text); socket.emit("notice", "this"); });
+			setTimeout(() => process.exit(1), 10000);`, url, transport)
+		cmd.Dir = "clients"
+		out, err := cmd.CombinedOutput()
+		if want := "recv hello\nhave this\n"; err != nil || string(out) != want {
+			t.Errorf("%s: %v: %q, want %q", transport, err, out, want)
+		}
+	}
+}
+
+// startProgram builds a program that is a worker, runs it and returns its URL.
+func startProgram(t *testing.T, pkg string, args ...string) string {
+	binary := filepath.Join(t.TempDir(), "program")
+	if out, err := exec.Command("go", "build", "-o", binary, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.Command(binary, "--host", "127.0.0.1", "--port", "0",
-		"--socketio-ping-interval", "300ms", "--socketio-ping-timeout", "200ms", "--socketio-max-payload", "1000000")
+	cmd := exec.Command(binary, append([]string{"--host", "127.0.0.1", "--port", "0"}, args...)...)
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
 	log, err := cmd.StderrPipe()
 	if err != nil {
@@ -76,14 +96,14 @@ func startProtocolApp(t *testing.T) string {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-read
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("protocolapp: %v", err)
+			t.Errorf("%s: %v", pkg, err)
 		}
 	})
 	select {
 	case address := <-serving:
 		return "http://" + address
 	case <-time.After(20 * time.Second):
-		t.Fatal("protocolapp does not serve")
+		t.Fatal(pkg + " does not serve")
 		return ""
 	}
 }

@@ -1,0 +1,25 @@
+package webtest_test
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// The built-in chat, in a real browser.
+func TestChat(t *testing.T) {
+	for _, program := range []string{"node", "chromium"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program + " is not installed")
+		}
+	}
+	folder := os.Getenv("SCREENSHOTS")
+	if folder == "" {
+		folder = t.TempDir()
+	}
+	cmd := exec.Command("node", "chat.js", startProgram(t, "..", "--backend", "socketio", "chat"), folder)
+	cmd.Dir = "clients"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -12,7 +12,7 @@ import (
 // name with /... has below it lives on the same floor, unless it is named itself.
 var floors = []string{
 	"webtest/... bench/...+ internal/man",
-	". examples/...",
+	". examples/...+",
 	"server app/golang",
 	"server/... ",
 	"app",

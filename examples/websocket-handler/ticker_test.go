@@ -1,4 +1,4 @@
-package main
+package ticker
 
 import (
 	"net/http"

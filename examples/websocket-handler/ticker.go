@@ -1,16 +1,18 @@
-// Websocket-handler is an app that is called when there is something to do. On
+// Package ticker is an app that is called when there is something to do. On
 // --backend ws4py a connection on which nothing happens costs no goroutine:
 //
-//	go run ./examples/websocket-handler --backend ws4py
-package main
+//	chaussette --backend ws4py ./examples/websocket-handler.App
+package ticker
 
 import (
 	"io"
 	"net/http"
 
-	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/ws"
 )
+
+// App is the ticker.
+var App = &ticker{}
 
 // ticker sends what an operator POSTs to all who have a WebSocket open.
 type ticker struct{ everyone ws.Group }
@@ -41,5 +43,3 @@ func (t *ticker) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) {
 func (t *ticker) Open(c *ws.Conn)                          { t.everyone.Add(c) }
 func (t *ticker) Message(*ws.Conn, ws.MessageType, []byte) {}
 func (t *ticker) Close(*ws.Conn, *ws.CloseError)           {}
-
-func main() { server.Main(&ticker{}) }

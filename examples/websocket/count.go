@@ -1,9 +1,9 @@
-// Websocket is an app in the plain way: a goroutine reads and writes one connection. It
+// Package websocket is an app in the plain way: a goroutine reads and writes one connection. It
 // runs on both backends:
 //
-//	go run ./examples/websocket --backend websocket
-//	go run ./examples/websocket --backend ws4py
-package main
+//	chaussette --backend websocket ./examples/websocket.App
+//	chaussette --backend ws4py ./examples/websocket.App
+package websocket
 
 import (
 	"context"
@@ -11,12 +11,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/ws"
 )
 
-// count answers each message with its number, and closes after a minute of silence.
-func count(w http.ResponseWriter, r *http.Request) {
+// App answers each message with its number, and closes after a minute of silence.
+func App(w http.ResponseWriter, r *http.Request) {
 	c, err := ws.Accept(w, r, &ws.AcceptOptions{MaxMessageSize: 4096})
 	if err != nil {
 		return // the client has been answered
@@ -34,5 +33,3 @@ func count(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
-
-func main() { server.Main(http.HandlerFunc(count)) }

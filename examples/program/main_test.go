@@ -13,7 +13,7 @@ import (
 )
 
 // The test's own binary is the program: as a child with this variable it runs main.
-const asMain = "RUN_HELLO"
+const asMain = "RUN_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestHello(t *testing.T) {
+func TestProgram(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "--host", "127.0.0.1", "--port", "0")
 	cmd.Env = append(os.Environ(), asMain+"=1")
 	stderr, err := cmd.StderrPipe()

@@ -24,6 +24,9 @@ var examples = map[string]struct {
 		answers("/", "<html")(t, pool)
 		answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)(t, pool)
 	}},
+	"acks":   {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
+	"auth":   {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
+	"binary": {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
 	"websocket": {"websocket", func(t *testing.T, pool *webtest.Pool) {
 		c := wstest.Dial(t, address(pool), wstest.Handshake{})
 		c.Frames(wstest.F(wstest.Text, "one"))
@@ -55,8 +58,13 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range folders {
-		// python has no Go app, and program has a main and a test of its own.
-		if name := filepath.Dir(file); examples[name].check == nil && name != "python" && name != "program" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A package main is a program, with a test of its own.
+		if name := filepath.Dir(file); examples[name].check == nil && !strings.Contains(string(text), "\npackage main\n") &&
+			!strings.HasSuffix(file, "_test.go") {
 			t.Errorf("nobody tries the example %s", name)
 		}
 	}

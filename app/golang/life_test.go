@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -337,5 +338,34 @@ func TestReloader(t *testing.T) {
 	}
 	if n := s.log.count("Started"); n != 3 {
 		t.Errorf("%d children, of which two could serve", n)
+	}
+}
+
+// A *Server of go-socket.io is served as it stands, and its Serve runs: without that, no
+// client would be told that it is connected. (That library has data races of its own, so
+// it runs in the app's process, which has no race detector.)
+func TestGoSocketIO(t *testing.T) {
+	t.Parallel()
+	folder := files(t, map[string]string{"go.mod": requiresAll(t), "go.sum": read(t, checkout+"/go.sum"), "it.go": `package it
+
+import socketio "github.com/googollee/go-socket.io"
+
+// App is what is served.
+var App = func() *socketio.Server {
+	s := socketio.NewServer(nil)
+	s.OnConnect("/", func(socketio.Conn) error { return nil })
+	return s
+}()
+`})
+	s := start(t, folder, "./.App")
+	session := regexp.MustCompile(`"sid":"([^"]+)"`).FindStringSubmatch(s.get("/socket.io/?EIO=3&transport=polling"))
+	if session == nil {
+		t.Fatal("no session")
+	}
+	if got := s.get("/socket.io/?EIO=3&transport=polling&sid=" + session[1]); !strings.Contains(got, "40") {
+		t.Errorf("the second poll brings %q, and no CONNECT", got)
+	}
+	if status := s.stop(syscall.SIGTERM); status != 0 {
+		t.Errorf("exit status %d", status)
 	}
 }

@@ -1,26 +1,23 @@
-// Auth lets clients in by a token, and has a namespace for administrators and one for
+// Package auth lets clients in by a token, and has a namespace for administrators and one for
 // each team.
 //
-//	go run ./examples/auth --backend socketio
+//	chaussette --backend socketio ./examples/auth.App
 //
 //	const admin = io('/admin', { auth: { token: 'root' } });
-package main
+package auth
 
 import (
 	"crypto/subtle"
-	"net/http"
 	"regexp"
 
-	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/socketio"
 )
 
-func main() { server.Main(App{}) }
+// App is what is served.
+var App doors
 
-// App has users by their tokens. A real one would look them up.
-type App struct{}
-
-func (App) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+// doors has users by their tokens. A real one would look them up.
+type doors struct{}
 
 // User is kept with a socket.
 type User struct {
@@ -45,7 +42,7 @@ func authenticate(s *socketio.Socket) error {
 }
 
 // RegisterSocketIO implements socketio.App.
-func (App) RegisterSocketIO(io *socketio.Server) {
+func (doors) RegisterSocketIO(io *socketio.Server) {
 	io.Use(authenticate)
 	io.On("who am i", func(s *socketio.Socket) any { return s.Data() })
 

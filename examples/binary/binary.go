@@ -1,24 +1,21 @@
-// Binary takes and sends bytes, at any depth of the arguments: []byte is an ArrayBuffer or
+// Package binary takes and sends bytes, at any depth of the arguments: []byte is an ArrayBuffer or
 // a Buffer on the other side, and no base64.
 //
-//	go run ./examples/binary --backend socketio
-package main
+//	chaussette --backend socketio ./examples/binary.App
+package binary
 
 import (
 	"crypto/sha256"
-	"net/http"
 	"time"
 
-	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/socketio"
 )
 
-func main() { server.Main(App{}) }
+// App is what is served.
+var App files
 
-// App keeps files for whoever is there.
-type App struct{}
-
-func (App) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+// files keeps files for whoever is there.
+type files struct{}
 
 // File is what clients send: {name: 'a.png', body: new Uint8Array(...)}.
 type File struct {
@@ -29,7 +26,7 @@ type File struct {
 }
 
 // RegisterSocketIO implements socketio.App.
-func (App) RegisterSocketIO(io *socketio.Server) {
+func (files) RegisterSocketIO(io *socketio.Server) {
 	io.On("upload", func(s *socketio.Socket, f File) (sum []byte, err error) {
 		digest := sha256.Sum256(f.Body)
 		f.Sum, f.At = digest[:], time.Now()

@@ -1,28 +1,25 @@
-// Acks asks and answers: what a handler returns is the acknowledgement, and the server
+// Package acks asks and answers: what a handler returns is the acknowledgement, and the server
 // can ask its clients as well.
 //
-//	go run ./examples/acks --backend socketio
-package main
+//	chaussette --backend socketio ./examples/acks.App
+package acks
 
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
-	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/socketio"
 )
 
-func main() { server.Main(App{}) }
+// App is what is served.
+var App divider
 
-// App divides, and has votes.
-type App struct{}
-
-func (App) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+// divider divides, and has votes.
+type divider struct{}
 
 // RegisterSocketIO implements socketio.App.
-func (App) RegisterSocketIO(io *socketio.Server) {
+func (divider) RegisterSocketIO(io *socketio.Server) {
 	// socket.emit('divide', 7, 2, (answer) => ...): 3.5, or {error: 'by zero'}
 	io.On("divide", func(a, b float64) (float64, error) {
 		if b == 0 {

@@ -17,6 +17,7 @@ from time import perf_counter
 from _chaussette.pipe import READ
 
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
+STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
 
 
@@ -61,7 +62,7 @@ class Threads:
             begin = clock()
             run(item)
             took = clock() - begin
-            self.average += (took - self.average) * 0.1
+            self.average += (min(took, STEP) - self.average) * 0.1
             self.slow = self.average > SLOW
             if took > PATIENCE and pipe.answers:
                 pipe.flush()

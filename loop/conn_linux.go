@@ -406,6 +406,12 @@ func (c *Conn) ClaimLocked() bool {
 	return true
 }
 
+func (c *Conn) isBusy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bits&busy != 0
+}
+
 // StartLocked gives the Conn to the loop, to which it does not belong after Group.Add and
 // ClaimLocked.
 func (c *Conn) StartLocked() {

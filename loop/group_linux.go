@@ -211,6 +211,15 @@ const (
 // look takes l over if it is in the same call as at the last look; it reports whether l
 // does anything.
 func (l *Loop) look() bool {
+	if l.suspect != nil {
+		// It was slow, and not only off the processor for a moment.
+		if l.suspect.isBusy() {
+			if l.taken += 2 * tooManyTakeovers; l.taken > 2*tooManyTakeovers*tooManyTakeovers {
+				l.wantAside.Store(true)
+			}
+		}
+		l.suspect = nil
+	}
 	state := l.state.Load()
 	if state != l.seen {
 		l.seen = state
@@ -224,9 +233,7 @@ func (l *Loop) look() bool {
 		return true
 	}
 	l.takeovers.Add(1)
-	if l.taken += 2 * tooManyTakeovers; l.taken > 2*tooManyTakeovers*tooManyTakeovers {
-		l.aside = callsAside
-	}
+	l.suspect = l.current
 	l.current.takenOver()
 	l.seen = state + 1
 	go l.lead()

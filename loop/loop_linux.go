@@ -40,9 +40,12 @@ type Loop struct {
 	now       atomic.Uint32 // clock, when the leader looked last
 	takeovers atomic.Uint64
 
+	wantAside atomic.Bool // the next calls are to be made aside
+
 	// These belong to who watches.
-	seen  uint64
-	taken int // of late
+	seen    uint64
+	taken   int   // of late
+	suspect *Conn // that the loop was taken over from, at the last look
 }
 
 const inCall = 1
@@ -152,6 +155,10 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 	}
 	if events&^unix.EPOLLOUT == 0 {
 		return true
+	}
+	if l.wantAside.Load() {
+		l.wantAside.Store(false)
+		l.aside = callsAside
 	}
 	if !c.claim(l.aside > 0, events) {
 		return true

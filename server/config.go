@@ -47,6 +47,10 @@ type Config struct {
 	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
 	SocketIO socketio.Options
 
+	// Loops is how many event loops there are, on backends that have them; 0 is one for
+	// every two processors.
+	Loops int
+
 	// CertFile and KeyFile are PEM files; where they are set, TLS is served. An empty
 	// KeyFile means that CertFile has both.
 	CertFile, KeyFile string

@@ -45,7 +45,7 @@ func (w *Worker) newSockets() (*sockets, error) {
 			w.log.Warn("this system has no epoll: WebSockets are served with a goroutine each")
 			return s, nil
 		}
-		loops, err := epoll.New(&config, &epoll.Options{Otherwise: std})
+		loops, err := epoll.New(&config, &epoll.Options{Loops: w.config.Loops, Otherwise: std})
 		if err != nil {
 			return nil, &OpenError{"the event loops", err}
 		}

@@ -10,13 +10,13 @@ import (
 // groups by itself.
 type Group struct {
 	mu      sync.Mutex // taken after a Conn's; not held while sending
-	members []*member
+	conns   []*Conn    // apart from members, so that a broadcast reads less memory
+	members []*member  // in the same places
 }
 
 // member is one Conn in one Group.
 type member struct {
 	group *Group
-	conn  *Conn
 	next  *member // of the same Conn; guarded by its mu
 	place int32   // in group.members, -1 when removed; guarded by group.mu
 }
@@ -33,11 +33,11 @@ func (g *Group) Add(c *Conn) bool {
 			return false
 		}
 	}
-	m := &member{group: g, conn: c, next: c.groups}
+	m := &member{group: g, next: c.groups}
 	c.groups = m
 	g.mu.Lock()
 	m.place = int32(len(g.members))
-	g.members = append(g.members, m)
+	g.conns, g.members = append(g.conns, c), append(g.members, m)
 	g.mu.Unlock()
 	return true
 }
@@ -64,9 +64,9 @@ func (g *Group) drop(m *member) {
 	}
 	end := len(g.members) - 1
 	last := g.members[end]
-	g.members[m.place], last.place = last, m.place
-	g.members[end] = nil
-	g.members = g.members[:end]
+	g.members[m.place], g.conns[m.place], last.place = last, g.conns[end], m.place
+	g.members[end], g.conns[end] = nil, nil
+	g.members, g.conns = g.members[:end], g.conns[:end]
 	m.place = -1
 }
 
@@ -83,11 +83,7 @@ func (g *Group) Conns() []*Conn { return g.appendTo(nil) }
 func (g *Group) appendTo(conns []*Conn) []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	conns = slices.Grow(conns, len(g.members))
-	for _, m := range g.members {
-		conns = append(conns, m.conn)
-	}
-	return conns
+	return append(conns, g.conns...)
 }
 
 // Send sends a message to all but some, encoded once. It never waits for a slow peer: see

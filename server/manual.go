@@ -18,6 +18,7 @@ func Manual(date time.Time) string {
 	b.WriteString("# NAME\n\nchaussette - serve an application on a socket that a process manager has opened\n\n")
 	b.WriteString("# SYNOPSIS\n\n**chaussette** [*options*] [*application*] [*arguments*...]\n\n")
 	b.WriteString("**chaussette build** [**-o** *file*] [**--race**] [*flags of go build*] *application*\n\n")
+	b.WriteString("**chaussette new** [**--module** *path*] **chat**|**websocket**|**http** *folder*\n\n")
 	b.WriteString("**chaussette completion** **bash**|**zsh**|**fish**|**powershell**\n\n")
 	b.WriteString("# DESCRIPTION\n\n" + manualDescription)
 	b.WriteString("# APPLICATIONS\n\n" + manualApplications)

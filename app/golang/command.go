@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 )
 
 // Commands are the subcommands of chaussette that are about Go apps.
-func Commands() []*cobra.Command { return []*cobra.Command{buildCommand()} }
+func Commands() []*cobra.Command { return []*cobra.Command{buildCommand(), newCommand()} }
 
 // goFlags are the flags of go build that chaussette build passes on.
 var goFlags = []struct {
@@ -195,4 +196,46 @@ func completeBuild(_ *cobra.Command, _ []string, begun string) ([]string, cobra.
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+func newCommand() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		DisableFlagsInUseLine: true,
+		Use:                   "new [--module PATH] " + strings.Join(kindNames(), "|") + " DIR",
+		Short:                 "Begin a project: an app, its tests, and files for process managers",
+		Long: `Make a folder with a small app that is ready to run, its tests, configurations for Circus,
+Supervisor and systemd, and a Dockerfile.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return usageError{fmt.Errorf("chaussette new takes a kind of app (%s) and a folder", strings.Join(kindNames(), ", "))}
+			}
+			return nil
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				var kinds []string
+				for _, k := range Kinds {
+					kinds = append(kinds, k.Name+"\t"+k.Help)
+				}
+				return kinds, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveFilterDirs
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, release := signal.NotifyContext(contextOf(cmd), syscall.SIGTERM, syscall.SIGINT)
+			defer release()
+			p := &Project{Kind: args[0], Folder: args[1], Module: path}
+			if err := p.Create(ctx); err != nil {
+				return err
+			}
+			backend := Kinds[slices.IndexFunc(Kinds, func(k Kind) bool { return k.Name == p.Kind })].Backend
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is ready:\n\n    cd %[1]s\n    chaussette --backend %s ./.App\n    go test ./...\n",
+				filepath.Clean(args[1]), backend)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&path, "module", "", "`path` of the module; the folder's name by default")
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	return cmd
 }

@@ -186,24 +186,32 @@ func (w *workspace) addShim(ctx context.Context, version string, replaces []*mod
 			return ours, w.writeShim(ours, sums, version)
 		}
 	}
-	out, err := w.go_.run(ctx, w.scratch, "mod", "download", "-json", modulePath+"@"+version)
+	ours, sums, err := w.go_.fetch(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	return ours, w.writeShim(ours, sums, version)
+}
+
+// fetch has a version of chaussette in the module cache, and returns its go.mod, and the
+// checksums of itself and of what it requires.
+func (t *toolchain) fetch(ctx context.Context, version string) (ours *modfile.File, sums []byte, err error) {
+	out, err := t.run(ctx, t.folder, "mod", "download", "-json", modulePath+"@"+version)
 	var module struct{ Version, Dir, Sum, GoModSum, Error string }
 	if e := json.Unmarshal(out, &module); e == nil && module.Error != "" {
-		return nil, fmt.Errorf("chaussette %s, which this app is built with: %s", version, module.Error)
+		return nil, nil, fmt.Errorf("chaussette %s, which this app is built with: %s", version, module.Error)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ours, err := readModFile(module.Dir)
-	if err != nil {
-		return nil, err
+	if ours, err = readModFile(module.Dir); err != nil {
+		return nil, nil, err
 	}
-	sums, err := os.ReadFile(filepath.Join(module.Dir, "go.sum"))
-	if err != nil {
-		return nil, err
+	if sums, err = os.ReadFile(filepath.Join(module.Dir, "go.sum")); err != nil {
+		return nil, nil, err
 	}
 	sums = fmt.Appendf(sums, "%s %s %s\n%[1]s %[2]s/go.mod %[4]s\n", modulePath, module.Version, module.Sum, module.GoModSum)
-	return ours, w.writeShim(ours, sums, version)
+	return ours, sums, nil
 }
 
 // writeShim writes the shim's go.mod, with the requirements of ours and of a version of

@@ -293,7 +293,8 @@ def gate(name):
 
 
 def do_wait(environ, start_response):
-    """Wait until /open is called with the same query."""
+    """Wait until /open is called with the same query; the log says that it waits."""
+    print("waiting for", environ["QUERY_STRING"], file=sys.stderr, flush=True)
     gate(environ["QUERY_STRING"]).wait(30)
     start_response("200 OK", [])
     return [b"opened"]

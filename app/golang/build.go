@@ -104,8 +104,15 @@ const Version = "1"
 // none: then what was made is good.
 func (c *cache) find(key, command string) *app.Program {
 	m, err := readManifest(c.manifest(key))
-	if err != nil || command != "" && !m.madeBy(command) || !m.fresh() || !c.has(m.Program) {
+	if err != nil {
 		return nil
+	}
+	was, compiler := slices.Clone(m.Inputs), m.Go
+	if command != "" && !m.madeBy(command) || !m.fresh() || !c.has(m.Program) {
+		return nil
+	}
+	if compiler != m.Go || !slices.Equal(was, m.Inputs) {
+		_ = m.write(c.manifest(key)) // what is the same under a new time is not read again; the cache may be read-only
 	}
 	return &app.Program{Path: c.program(m.Program), Folders: m.Folders}
 }

@@ -80,6 +80,7 @@ func (in *input) read() error {
 var errChanged = errors.New("has changed")
 
 // unchanged tells whether the input is what it was, by its content where it was touched.
+// What was read is noted: the next time it need not be.
 func (in *input) unchanged() bool {
 	info, err := os.Stat(in.Path)
 	if in.Kind == inputAbsent {
@@ -95,7 +96,11 @@ func (in *input) unchanged() bool {
 		return true
 	}
 	now := *in
-	return now.read() == nil && now.Sum == in.Sum
+	if now.read() != nil || now.Sum != in.Sum {
+		return false
+	}
+	*in = now
+	return true
 }
 
 // namesIn are the names in a folder; sources: of those files and folders that the go

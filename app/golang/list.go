@@ -82,7 +82,7 @@ func explain(err error) error {
 		return err
 	}
 	for _, known := range []struct{ says, hint string }{
-		{"no space left on device", "the disk is full; GOCACHE and TMPDIR say where the go command writes"},
+		{"no space left on device", "the disk is full; GOCACHE, TMPDIR and CHAUSSETTE_CACHE say where is written"},
 		{"read-only file system", "GOCACHE and TMPDIR say where the go command writes, which must be possible"},
 		{"permission denied", "GOCACHE and TMPDIR say where the go command writes, which must be possible"},
 		{"build cache is required", "set HOME or GOCACHE; Circus passes them on with copy_env = True"},

@@ -47,7 +47,7 @@ bench: bench-http bench-accept bench-ws bench-socketio bench-wsgi ## every bench
 
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
-	scripts/setup bench
+	scripts/setup bench-http
 	$(GO) run ./bench/http -chaussette bin/chaussette
 
 .PHONY: bench-accept

@@ -64,6 +64,7 @@ func loadTLS(certFile, keyFile string) (*tls.Config, error) {
 // ctx began: nil, or what ended it otherwise. Run takes the process's signals while it
 // runs. After SIGHUP it returns only where the program could not be executed anew.
 func (w *Worker) Run(ctx context.Context) error {
+	defer keepHeapFloor()()
 	signals := takeSignals()
 	defer signals.release()
 	ctx, cancel := context.WithCancel(ctx)

@@ -10,7 +10,7 @@ import (
 func TestChat(t *testing.T) {
 	for _, program := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(program + " is not installed")
+			t.Fatal(program + " is not installed: make setup does that")
 		}
 	}
 	folder := os.Getenv("SCREENSHOTS")

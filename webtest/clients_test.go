@@ -27,7 +27,7 @@ var clientVersions = []string{"0.9", "1.0", "1.7", "2.5", "3.1", "4"}
 // with an upgrade from one to the other.
 func TestClients(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		t.Fatal("node is not installed: make setup does that")
 	}
 	results := &matrix{cells: map[string]string{}}
 	t.Cleanup(func() { t.Log(results) })

@@ -15,7 +15,7 @@ import (
 func TestEchoPage(t *testing.T) {
 	for _, program := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(program + " is not installed")
+			t.Fatal(program + " is not installed: make setup does that")
 		}
 	}
 	for _, backend := range []string{"websocket", "ws4py"} {

@@ -9,7 +9,7 @@ import (
 func TestOldPage(t *testing.T) {
 	for _, program := range []string{"node", "chromium"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(program + " is not installed")
+			t.Fatal(program + " is not installed: make setup does that")
 		}
 	}
 	cmd := exec.Command("node", "page09.js", "http://"+startClientsServer(t).address)

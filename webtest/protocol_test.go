@@ -17,7 +17,7 @@ import (
 // The bare protocols, spoken by clients/protocol.js to protocolapp as its own process.
 func TestProtocol(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		t.Fatal("node is not installed: make setup does that")
 	}
 	url := startProgram(t, "./protocolapp",
 		"--socketio-ping-interval", "300ms", "--socketio-ping-timeout", "200ms", "--socketio-max-payload", "1000000")
@@ -50,7 +50,7 @@ func TestProtocol(t *testing.T) {
 // An app that was written for go-socket.io is served as it stands.
 func TestGoSocketIO(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node is not installed")
+		t.Fatal("node is not installed: make setup does that")
 	}
 	url := startProgram(t, "../examples/go-socket.io")
 	for _, transport := range []string{"polling", "websocket"} {

@@ -44,6 +44,9 @@ type blocked struct {
 // other processes.
 func newShared(fd int) (socket, error) {
 	b := &blocked{fd: fd, turn: make(chan struct{}, 1)}
+	// A timer has the runtime open its poller. It would with the first connection, and
+	// dies where that has taken the last descriptor.
+	time.AfterFunc(time.Hour, func() {}).Stop()
 	// A subflow of Multipath TCP does not hear of SO_RCVTIMEO. Such a socket stays
 	// non-blocking and is polled: less fair, but accept can be ended.
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)

@@ -208,17 +208,28 @@ var Nil http.Handler
 	}
 }
 
+// slowCompiler says in a file that it compiles, and takes its time; where there is a file
+// named deaf it does not hear of SIGINT.
+const slowCompiler = `#!/bin/sh
+folder="${0%/*}"
+[ ! -e "$folder/deaf" ] || trap '' INT
+case "$*" in
+*-V=full*) ;;
+*) echo $$ > "$folder/compiling.new" && mv "$folder/compiling.new" "$folder/compiling"; sleep 600 & wait $! ;;
+esac
+exec "$@"
+`
+
 // A signal to stop during the build ends it, and nothing of it is left.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	folder := files(t, map[string]string{"go.mod": bareMod, "it.go": hello("it", fmt.Sprint(time.Now()))})
 	cache := t.TempDir()
-	// A compiler that takes its time.
-	slow := files(t, map[string]string{"slow": "#!/bin/sh\necho $$ > \"${0%/*}/compiling\"\ncase \"$*\" in *-V=full*) ;; *) sleep 600 & wait $! ;; esac\nexec \"$@\"\n"})
+	slow := files(t, map[string]string{"slow": slowCompiler})
 	if err := os.Chmod(slow+"/slow", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		_ = os.Remove(slow + "/compiling")
 		cmd := command(folder, "./.App")
 		cmd.Env = append(cmd.Env, "CHAUSSETTE_CACHE="+cache, "GOFLAGS=-toolexec="+slow+"/slow", "TMPDIR="+slow)
@@ -239,9 +250,23 @@ func TestInterrupted(t *testing.T) {
 		}
 		if text, err := os.ReadFile(slow + "/compiling"); err == nil {
 			pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-			waitFor(t, "the compiler's end", func() bool { return syscall.Kill(pid, 0) != nil })
+			waitFor(t, "the compiler's end", func() bool { return ended(pid) })
+		}
+		if err := os.WriteFile(slow+"/deaf", nil, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
+}
+
+// ended reports whether a process that is not our child has ended. Whoever inherited it may
+// not have waited for it yet.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "X")
 }
 
 // waitFor polls for what another process does.

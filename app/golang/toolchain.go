@@ -129,6 +129,9 @@ func (t *toolchain) run(ctx context.Context, folder string, args ...string) ([]b
 	ownGroup(cmd)
 	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
+	if ctx.Err() != nil {
+		endGroup(cmd)
+	}
 	if t.stderr != nil && err == nil {
 		_, _ = t.stderr.Write(stderr.Bytes())
 	}

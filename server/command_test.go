@@ -3,7 +3,6 @@ package server_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -223,36 +222,5 @@ func TestWatchParent(t *testing.T) {
 	case <-ended:
 		t.Error("our parent is said to have ended")
 	default:
-	}
-}
-
-func TestReloaderSeesChanges(t *testing.T) {
-	folder := t.TempDir()
-	write := func(name string) func() {
-		return func() {
-			path := filepath.Join(folder, name)
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("x"), 0o644)); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	write("pkg/old.py")()
-	for name, change := range map[string]func(){
-		"new.go": write("new.go"),
-		"old.py": write("pkg/old.py"),
-		"replace.py": func() {
-			write("pkg/tmp.txt")()
-			_ = os.Rename(filepath.Join(folder, "pkg/tmp.txt"), filepath.Join(folder, "pkg/replace.py"))
-		},
-	} {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		path, err := server.Changed(ctx, func() { write("data.log")(); write(".git/x.go")(); change() }, folder)
-		if err != nil || filepath.Base(path) != name {
-			t.Errorf("%s: noticed %q, %v", name, path, err)
-		}
-		cancel()
-	}
-	if _, err := server.Changed(context.Background(), func() {}, "/"); err == nil {
-		t.Error("the whole file system is watched")
 	}
 }

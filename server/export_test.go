@@ -18,14 +18,3 @@ func ParseArgs(args ...string) (Config, error) {
 
 // WatchParent is watchParent.
 func WatchParent(ctx context.Context) (<-chan struct{}, error) { return watchParent(ctx) }
-
-// Changed waits for a change as the reloader does; ready is called when it watches.
-func Changed(ctx context.Context, ready func(), paths ...string) (string, error) {
-	r, err := newReloader(paths, nil)
-	if err != nil {
-		return "", err
-	}
-	defer r.close()
-	ready()
-	return r.changed(ctx)
-}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chaussette/chaussette/app"
 	"github.com/chaussette/chaussette/listener"
+	"github.com/chaussette/chaussette/server/watch"
 )
 
 // supervisedVariable tells a program that a supervisor has started it.
@@ -87,7 +88,7 @@ func (s *supervisor) run(ctx context.Context, program *app.Program) error {
 	if err != nil {
 		return &OpenError{"--use-reloader", err}
 	}
-	defer watcher.close()
+	defer watcher.Close()
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	changed, built := make(chan string), make(chan result)
 	var tasks sync.WaitGroup
@@ -95,7 +96,7 @@ func (s *supervisor) run(ctx context.Context, program *app.Program) error {
 	defer stop()
 	tasks.Go(func() {
 		for {
-			path, err := watcher.changed(watching)
+			path, err := watcher.Changed(watching)
 			if err != nil {
 				return
 			}
@@ -181,23 +182,23 @@ type result struct {
 	err     error
 }
 
-func (s *supervisor) watch(p *app.Program) (*reloader, error) {
+func (s *supervisor) watch(p *app.Program) (*watch.Watcher, error) {
 	paths := s.config.ReloadPaths
 	if len(paths) == 0 {
 		if wd, err := os.Getwd(); err == nil && wd != "/" {
 			paths = []string{wd}
 		}
 	}
-	return newReloader(append(paths[:len(paths):len(paths)], p.Folders...), s.log)
+	return watch.New(executable, append(paths[:len(paths):len(paths)], p.Folders...), s.log)
 }
 
 // replace starts the program that was built, to take the place of the one that serves.
-func (s *supervisor) replace(r result, watcher *reloader) error {
+func (s *supervisor) replace(r result, watcher *watch.Watcher) error {
 	if r.err != nil {
 		return r.err
 	}
 	for _, folder := range r.program.Folders {
-		if err := watcher.add(folder); err != nil {
+		if err := watcher.Add(folder); err != nil {
 			s.log.Warn("the reloader cannot watch a folder", "folder", folder, "error", err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/gate"
 	"github.com/chaussette/chaussette/server/std"
+	"github.com/chaussette/chaussette/server/watch"
 	"github.com/chaussette/chaussette/ws"
 )
 
@@ -333,18 +334,18 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 	renewing, renewed := false, make(chan error, 1)
 	changed := make(chan string, 1)
 	if w.config.Reload {
-		reloader, err := newReloader(w.config.ReloadPaths, w.log)
+		watcher, err := watch.New(executable, w.config.ReloadPaths, w.log)
 		if err != nil {
 			return stop, &OpenError{"--use-reloader", err}
 		}
-		defer reloader.close()
+		defer watcher.Close()
 		watching.Go(func() {
 			for {
-				path, err := reloader.changed(ctx)
+				path, err := watcher.Changed(ctx)
 				if err != nil {
 					return
 				}
-				if a, ok := w.app.(app.Reloader); ok && isSource(path) {
+				if a, ok := w.app.(app.Reloader); ok && watch.IsSource(path) {
 					w.reloadApp(ctx, a, path)
 					continue
 				}

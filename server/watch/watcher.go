@@ -1,4 +1,5 @@
-package server
+// Package watch notices that a program has changed, for --use-reloader.
+package watch
 
 import (
 	"context"
@@ -14,8 +15,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// reloader watches files for --use-reloader.
-type reloader struct {
+// Watcher watches files, and folders with the sources in and below them.
+type Watcher struct {
 	watcher *fsnotify.Watcher
 	files   []string // single files; of the folders of these, nothing else counts
 	folders []string // of the files in and below these, sources count
@@ -26,29 +27,30 @@ type reloader struct {
 // times, and a half-written program must not be started.
 const settle = 100 * time.Millisecond
 
-// newReloader watches the program itself and paths: files, and folders with the sources
-// in and below them.
-func newReloader(paths []string, log *slog.Logger) (*reloader, error) {
+// New watches the program itself, an executable file, and paths: files and folders; no
+// path is the current folder. Whoever calls it closes the Watcher.
+func New(program string, paths []string, log *slog.Logger) (*Watcher, error) {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		return nil, err
 	}
-	r := &reloader{watcher: watcher, log: log}
+	w := &Watcher{watcher: watcher, log: log}
 	if len(paths) == 0 {
 		paths = []string{"."}
 	}
 	if abs, err := filepath.Abs(paths[0]); err == nil && abs == "/" {
 		return nil, errors.Join(errors.New("the whole file system would be watched: say what to watch with --reload-watch"), watcher.Close())
 	}
-	for _, path := range append(slices.Clone(paths), executable) {
-		if err := r.add(path); err != nil {
+	for _, path := range append(slices.Clone(paths), program) {
+		if err := w.Add(path); err != nil {
 			return nil, errors.Join(err, watcher.Close())
 		}
 	}
-	return r, nil
+	return w, nil
 }
 
-func (r *reloader) add(path string) error {
+// Add watches another file or folder.
+func (w *Watcher) Add(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -58,15 +60,15 @@ func (r *reloader) add(path string) error {
 		return err
 	}
 	if info.IsDir() {
-		r.folders = append(r.folders, path)
-		return r.addFolder(path)
+		w.folders = append(w.folders, path)
+		return w.addFolder(path)
 	}
 	// The file's folder is watched, not the file: what replaces it has another inode.
-	r.files = append(r.files, path)
-	return r.watcher.Add(filepath.Dir(path))
+	w.files = append(w.files, path)
+	return w.watcher.Add(filepath.Dir(path))
 }
 
-func (r *reloader) addFolder(root string) error {
+func (w *Watcher) addFolder(root string) error {
 	return filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -78,7 +80,7 @@ func (r *reloader) addFolder(root string) error {
 		case path != root && ignored(path):
 			return fs.SkipDir
 		}
-		return r.watcher.Add(path)
+		return w.watcher.Add(path)
 	})
 }
 
@@ -88,8 +90,8 @@ func ignored(folder string) bool {
 	return strings.HasPrefix(name, ".") || name == "__pycache__" || name == "node_modules"
 }
 
-// isSource tells what makes a program another one from what it writes itself.
-func isSource(path string) bool {
+// IsSource tells what makes a program another one from what it writes itself.
+func IsSource(path string) bool {
 	switch filepath.Ext(path) {
 	case ".go", ".mod", ".py", ".ini", ".toml", ".yaml", ".yml", ".html", ".tmpl", ".css", ".js":
 		return !strings.HasPrefix(filepath.Base(path), ".")
@@ -97,28 +99,28 @@ func isSource(path string) bool {
 	return false
 }
 
-// changed waits until a file has changed and all have settled, and returns its path;
+// Changed waits until a file has changed and all have settled, and returns its path;
 // or until ctx ends, and returns its error.
-func (r *reloader) changed(ctx context.Context) (string, error) {
+func (w *Watcher) Changed(ctx context.Context) (string, error) {
 	var path string
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()
 	for {
 		select {
-		case event := <-r.watcher.Events:
-			if event.Has(fsnotify.Create) && r.inFolder(event.Name) && !ignored(event.Name) {
+		case event := <-w.watcher.Events:
+			if event.Has(fsnotify.Create) && w.inFolder(event.Name) && !ignored(event.Name) {
 				if info, err := os.Stat(event.Name); err == nil && info.IsDir() {
-					if err := r.addFolder(event.Name); err != nil {
-						r.log.Warn("the reloader cannot watch a new folder", "folder", event.Name, "error", err)
+					if err := w.addFolder(event.Name); err != nil {
+						w.log.Warn("the reloader cannot watch a new folder", "folder", event.Name, "error", err)
 					}
 				}
 			}
-			if r.counts(event) {
+			if w.counts(event) {
 				path = event.Name
 				settled.Reset(settle)
 			}
-		case err := <-r.watcher.Errors:
-			r.log.Warn("the reloader may have missed a change", "error", err)
+		case err := <-w.watcher.Errors:
+			w.log.Warn("the reloader may have missed a change", "error", err)
 		case <-settled.C:
 			return path, nil
 		case <-ctx.Done():
@@ -127,17 +129,18 @@ func (r *reloader) changed(ctx context.Context) (string, error) {
 	}
 }
 
-func (r *reloader) counts(event fsnotify.Event) bool {
+func (w *Watcher) counts(event fsnotify.Event) bool {
 	if event.Op == fsnotify.Chmod {
 		return false
 	}
-	return slices.Contains(r.files, event.Name) || r.inFolder(event.Name) && isSource(event.Name)
+	return slices.Contains(w.files, event.Name) || w.inFolder(event.Name) && IsSource(event.Name)
 }
 
-func (r *reloader) inFolder(path string) bool {
-	return slices.ContainsFunc(r.folders, func(folder string) bool {
+func (w *Watcher) inFolder(path string) bool {
+	return slices.ContainsFunc(w.folders, func(folder string) bool {
 		return strings.HasPrefix(path, folder+string(filepath.Separator))
 	})
 }
 
-func (r *reloader) close() error { return r.watcher.Close() }
+// Close ends the watching.
+func (w *Watcher) Close() error { return w.watcher.Close() }

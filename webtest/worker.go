@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -101,11 +104,32 @@ func (w *Worker) leftChild() bool {
 	}
 	for end := time.Now().Add(2 * time.Second); syscall.Kill(-w.PID, 0) == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
+			if !runs(w.PID) {
+				return false
+			}
 			_ = syscall.Kill(-w.PID, syscall.SIGKILL)
 			return true
 		}
 	}
 	return false
+}
+
+// runs reports whether a process of the group has not ended: one that has may still be
+// there where nobody waits for orphans, as in many containers. Without /proc all run.
+func runs(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// proc(5): after the name in brackets come state, parent, group.
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 2 && fields[2] == strconv.Itoa(group) && fields[0] != "Z" && fields[0] != "X" {
+			return true
+		}
+	}
+	return len(stats) == 0
 }
 
 // Restart stops the worker, and starts another in its place in the pool.

@@ -27,7 +27,7 @@ var floors = []string{
 	"ws",
 	"ws/internal/...",
 	"loop",
-	"loop/... listener internal/nearest server/limits app/python/marshal",
+	"loop/... listener listener/siblings internal/nearest server/limits app/python/marshal",
 }
 
 // floorOf returns a package's floor, counted from the top, and whether those who live

@@ -57,6 +57,7 @@ type Listener struct {
 	name    string
 	addr    net.Addr
 	inode   uint64
+	ident   string
 	shared  bool
 	alive   net.KeepAliveConfig
 	socket  socket
@@ -162,6 +163,10 @@ func (l *Listener) String() string { return l.name }
 // "socket:[NUMBER]".
 func (l *Listener) Inode() uint64 { return l.inode }
 
+// Identity names the socket: the same in every process that has it, and never another
+// socket's on this machine, before or after it. It has letters, digits and - only.
+func (l *Listener) Identity() string { return l.ident }
+
 // Shared reports whether the socket was inherited, so that other processes may accept
 // from it too.
 func (l *Listener) Shared() bool { return l.shared }
@@ -204,6 +209,7 @@ func newListener(s socket, fd int, asked, name string, shared bool, o Options) (
 		name:   name,
 		addr:   addr,
 		inode:  stat.Ino,
+		ident:  identity(fd, stat.Ino),
 		shared: shared,
 		alive:  o.KeepAlive,
 		socket: s,

@@ -1,0 +1,431 @@
+package siblings_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chaussette/chaussette/listener/siblings"
+)
+
+// Workers that start at once all meet, and messages come in order.
+func TestMeet(t *testing.T) {
+	base := t.TempDir()
+	workers := make([]*worker, 5)
+	var starting sync.WaitGroup
+	for i := range workers {
+		starting.Go(func() { workers[i] = open(t, siblings.Options{Base: base}) })
+	}
+	starting.Wait()
+	for _, w := range workers {
+		for _, other := range workers {
+			if other != w {
+				w.event("+" + string(other.Tag()))
+			}
+		}
+	}
+	var want []string
+	for i := range 100 {
+		want = append(want, fmt.Sprint(i))
+		if tags, err := workers[0].Broadcast(siblings.Testing, []byte(fmt.Sprint(i))); len(tags) != 4 || err != nil {
+			t.Fatal(tags, err)
+		}
+	}
+	for _, w := range workers[1:] {
+		w.wait("messages", func() bool { return len(w.got) == 100 })
+		if got := w.payloads(); got != strings.Join(want, " ") {
+			t.Errorf("%s", got)
+		}
+	}
+	if n := len(workers[0].got); n != 0 {
+		t.Errorf("a worker has got %d messages of its own", n)
+	}
+	tag := workers[1].Tag()
+	_ = workers[1].Close()
+	workers[0].event("-" + string(tag))
+	if err := workers[0].Send(tag, siblings.Testing, nil); !errors.Is(err, siblings.ErrGone) {
+		t.Errorf("to one that has left: %v", err)
+	}
+	for _, w := range workers {
+		_ = w.Close()
+	}
+	if _, err := os.Stat(folderOf(base)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the last one has left the folder: %v", err)
+	}
+}
+
+// What was sent before Close arrives.
+func TestCloseFlushes(t *testing.T) {
+	base := t.TempDir()
+	a, b := open(t, siblings.Options{Base: base}), open(t, siblings.Options{Base: base})
+	big := bytes.Repeat([]byte("x"), 1<<20)
+	for range 8 {
+		if err := a.Send(b.Tag(), siblings.Testing, big); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = a.Close()
+	b.event("-" + string(a.Tag()))
+	b.wait("all", func() bool { return len(b.got) == 8 })
+}
+
+func TestOthers(t *testing.T) {
+	base := t.TempDir()
+	a := open(t, siblings.Options{Base: base})
+	other := open(t, siblings.Options{Base: base, Key: "test-2"})
+	if len(a.Peers())+len(other.Peers()) > 0 {
+		t.Error("workers of two sockets have met")
+	}
+}
+
+// A descriptor arrives with its message, among others; one that nobody takes is closed.
+func TestHandOver(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	to := siblings.Tag(p.line())
+	a := open(t, siblings.Options{Base: base})
+	for i := range 20 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		payload := []byte(fmt.Sprint("hello ", i))
+		if err := a.HandOver(to, siblings.Testing, payload, int(w.Fd())); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Send(to, siblings.Testing, []byte("between")); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Close()
+		got, err := io.ReadAll(r)
+		if err != nil || string(got) != string(payload) {
+			t.Errorf("%q, %v", got, err)
+		}
+		_ = r.Close()
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.HandOver(to, siblings.Connections, nil, int(w.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if got, err := io.ReadAll(r); err != nil || len(got) > 0 { // it ends when all descriptors are closed
+		t.Errorf("%q, %v", got, err)
+	}
+	_ = r.Close()
+}
+
+// A worker that is killed is known to be gone, and its socket is removed.
+func TestKilled(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	tag := p.line()
+	a := open(t, siblings.Options{Base: base})
+	a.event("+" + tag)
+	p.signal(syscall.SIGKILL)
+	a.event("-" + tag)
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Lstat(filepath.Join(folderOf(base), tag)); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the socket of a dead worker stays")
+		}
+	}
+}
+
+// A stopped worker is dropped, holds up nobody, and is met again when it goes on.
+func TestStopped(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	tag := siblings.Tag(p.line())
+	a := open(t, siblings.Options{Base: base, MaxQueue: 1 << 20, StallTimeout: time.Minute})
+	b := open(t, siblings.Options{Base: base})
+	a.event("+" + string(tag))
+	p.signal(syscall.SIGSTOP)
+	sent := 0
+	for chunk := make([]byte, 64<<10); ; sent++ {
+		tags, err := a.Broadcast(siblings.Testing, chunk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(tags, tag) {
+			break
+		}
+		b.wait("as fast as this", func() bool { return len(b.got) >= sent })
+	}
+	a.event("-" + string(tag))
+	if !strings.Contains(a.log.String(), "too much waits for it") {
+		t.Errorf("log: %s", a.log)
+	}
+	p.signal(syscall.SIGCONT)
+	a.wait("back", func() bool { return len(a.events) > 2 && a.events[len(a.events)-1] == "+"+string(tag) })
+	if err := a.Send(tag, siblings.Testing, []byte("again")); err != nil {
+		t.Fatal(err)
+	}
+	a.wait("an echo", func() bool { return len(a.got) > 0 && string(a.got[len(a.got)-1].Payload) == "again" })
+}
+
+// One that takes nothing for too long is dropped, however little waits.
+func TestStalled(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	tag := siblings.Tag(p.line())
+	a := open(t, siblings.Options{Base: base, StallTimeout: 50 * time.Millisecond})
+	a.event("+" + string(tag))
+	p.signal(syscall.SIGSTOP)
+	if err := a.Send(tag, siblings.Testing, make([]byte, 4<<20)); err != nil {
+		t.Fatal(err)
+	}
+	a.event("-" + string(tag))
+}
+
+func TestTooLarge(t *testing.T) {
+	base := t.TempDir()
+	a := open(t, siblings.Options{Base: base, MaxMessage: 100})
+	b := open(t, siblings.Options{Base: base})
+	if err := a.Send(b.Tag(), siblings.Testing, make([]byte, 101)); !errors.Is(err, siblings.ErrTooLarge) {
+		t.Error(err)
+	}
+	if _, err := a.Broadcast(siblings.Testing, make([]byte, 101)); !errors.Is(err, siblings.ErrTooLarge) {
+		t.Error(err)
+	}
+	// The other one's limit is larger: what it sends drops it, not this worker.
+	if err := b.Send(a.Tag(), siblings.Testing, make([]byte, 101)); err != nil {
+		t.Fatal(err)
+	}
+	a.event("-" + string(b.Tag()))
+	a.wait("back", func() bool { return len(a.events) >= 3 })
+}
+
+// raw is a connection to a worker that speaks by hand.
+func raw(t *testing.T, base string, w *worker) *net.UnixConn {
+	t.Helper()
+	c, err := net.Dial("unix", filepath.Join(folderOf(base), string(w.Tag())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c.(*net.UnixConn)
+}
+
+func frame(kind, flags byte, payload string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload)))
+	return append(append(b, kind, flags), payload...)
+}
+
+func hello(version int, key, tag string) []byte {
+	return frame(0, 0, fmt.Sprintf(`{"siblings":%d,"socket":%q,"tag":%q,"pid":1}`, version, key, tag))
+}
+
+func TestBadInput(t *testing.T) {
+	base := t.TempDir()
+	w := open(t, siblings.Options{Base: base, MaxMessage: 1000})
+	good := hello(1, key, "ABCD")
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		fds   int
+	}{
+		{"no hello", frame(byte(siblings.Testing), 0, "x"), 0},
+		{"nothing of ours", []byte("GET / HTTP/1.1\r\n\r\n"), 0},
+		{"hello without JSON", frame(0, 0, "hello"), 0},
+		{"long hello", frame(0, 0, strings.Repeat("x", 5000)), 0},
+		{"hello of another socket", hello(1, "test-2", "ABCD"), 0},
+		{"hello of another version", hello(2, key, "ABCD"), 0},
+		{"hello with a bad tag", hello(1, key, "../../x"), 0},
+		{"hello with its own tag", hello(1, key, string(w.Tag())), 0},
+		{"oversized", append(slices.Clone(good), frame(byte(siblings.Testing), 0, strings.Repeat("x", 1001))...), 0},
+		{"length with its top bit set", append(slices.Clone(good), 0x80, 0, 0, 1, 2, 0), 0},
+		{"unknown flags", append(slices.Clone(good), frame(byte(siblings.Testing), 2, "x")...), 0},
+		{"no descriptor", append(slices.Clone(good), frame(byte(siblings.Testing), 1, "x")...), 0},
+		{"a descriptor too many", append(slices.Clone(good), frame(byte(siblings.Testing), 0, "x")...), 1},
+		{"many descriptors", append(slices.Clone(good), frame(byte(siblings.Testing), 1, "x")...), 100},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn := raw(t, base, w)
+			r, wr, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			var rights []byte
+			if c.fds > 0 {
+				rights = syscall.UnixRights(slices.Repeat([]int{int(wr.Fd())}, c.fds)...)
+			}
+			_, _, err = conn.WriteMsgUnix(c.bytes, rights, nil)
+			_ = wr.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It is closed from the other side, whatever it says before.
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("the connection stays open")
+			}
+			if got, err := io.ReadAll(r); err != nil || len(got) > 0 { // until all are closed
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+	other := open(t, siblings.Options{Base: base})
+	if err := other.Send(w.Tag(), siblings.Testing, []byte("well")); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("a message", func() bool { return strings.HasSuffix(w.payloads(), "well") })
+	if !strings.Contains(w.log.String(), "of another version: 2, and this worker of 1") {
+		t.Errorf("log: %s", w.log)
+	}
+}
+
+func TestFolder(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lay  func(path string) error
+		want string
+	}{
+		{"link", func(path string) error { return os.Symlink(t.TempDir(), path) }, "is a link"},
+		{"file", func(path string) error { return os.WriteFile(path, nil, 0o600) }, "is a link or a file"},
+		{"mode", func(path string) error { return errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, 0o755)) }, "has mode 0755"},
+		{"owner", func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chown(path, nobody, nobody)) }, "belongs to user 65534"},
+	} {
+		for _, depth := range []string{"all sockets", "one socket"} {
+			t.Run(c.name+"/"+depth, func(t *testing.T) {
+				if c.name == "owner" && os.Geteuid() != 0 {
+					t.Skip("only root can give a folder away")
+				}
+				base := t.TempDir()
+				path := filepath.Dir(folderOf(base))
+				if depth == "one socket" {
+					if err := os.Mkdir(path, 0o700); err != nil {
+						t.Fatal(err)
+					}
+					path = folderOf(base)
+				}
+				if err := c.lay(path); err != nil {
+					t.Fatal(err)
+				}
+				s, err := siblings.Open(&siblings.Options{Key: key, Base: base})
+				if err == nil {
+					_ = s.Close()
+					t.Fatal("it was used")
+				}
+				var folder *siblings.FolderError
+				if !errors.As(err, &folder) || folder.Path != path || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want %q", err, c.want)
+				}
+			})
+		}
+	}
+	for _, bad := range []string{"..", "a/b", "/", ".x"} {
+		if s, err := siblings.Open(&siblings.Options{Key: bad, Base: t.TempDir()}); err == nil {
+			_ = s.Close()
+			t.Errorf("%q names a folder", bad)
+		}
+	}
+}
+
+const nobody = 65534
+
+// stranger is a process of another user: it tries to list, to connect and to inject, and
+// prints what came of it.
+func stranger(base string) {
+	folder := filepath.Join(base, "chaussette-0", key)
+	_, err := os.ReadDir(folder)
+	fmt.Println("list:", err != nil)
+	var path string
+	if _, err := fmt.Scanln(&path); err != nil {
+		return
+	}
+	_, err = net.Dial("unix", path)
+	fmt.Println("refused by the folder:", errors.Is(err, os.ErrPermission))
+	_, _ = fmt.Scanln(&path) // the folder is opened wide now
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, _ = c.Write(append(hello(1, key, "ABCD"), frame(byte(siblings.Testing), 0, "injected")...))
+	got, _ := io.ReadAll(c)
+	fmt.Println("refused by the worker:", len(got) == 0)
+}
+
+func TestAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	base, err := os.MkdirTemp("", "siblings-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(base)
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The test binary lies where nobody else can read.
+	binary := filepath.Join(base, "stranger")
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(binary, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := open(t, siblings.Options{Base: base})
+	path := filepath.Join(folderOf(base), string(w.Tag()))
+
+	arg := os.Args[0]
+	os.Args[0] = binary
+	p := start(t, "stranger", base, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}})
+	os.Args[0] = arg
+	expect := func(want string) {
+		t.Helper()
+		if got := p.line(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	expect("list: true")
+	fmt.Fprintln(p.stdin, path)
+	expect("refused by the folder: true")
+	for path, mode := range map[string]os.FileMode{filepath.Dir(folderOf(base)): 0o755, folderOf(base): 0o755, path: 0o777} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprintln(p.stdin, path)
+	expect("refused by the worker: true")
+	if n := len(w.Peers()); n != 0 || w.payloads() != "" {
+		t.Errorf("%d peers, %q", n, w.payloads())
+	}
+}
+
+// What killed workers of other sockets have left is removed.
+func TestSweep(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	p.line()
+	p.signal(syscall.SIGKILL)
+	_, _ = p.cmd.Process.Wait()
+	open(t, siblings.Options{Base: base, Key: "test-2"})
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(folderOf(base)); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("it stays")
+		}
+	}
+}

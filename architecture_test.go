@@ -19,6 +19,8 @@ var floors = []string{
 	"app/... app/builtin/...",
 	"examples/chat",
 	"socketio socketio/adapter/adaptertest",
+	"socketio/adapter/siblings",
+	"socketio/adapter/cluster",
 	"socketio/... socketio/engineio/...+",
 	"socketio/parser/...",
 	"ws/wstest/... ws/epoll/... ws/gorilla/...",

@@ -49,6 +49,7 @@ type suite struct {
 	*Cluster
 	patience time.Duration
 	sockets  []*Socket
+	barriers int
 }
 
 // Socket is an adapter.Socket that keeps what it gets.
@@ -151,7 +152,8 @@ func (s *suite) eventually(what string, f func() bool) {
 func (s *suite) barrier() {
 	s.Helper()
 	for i, a := range s.Adapters {
-		name := fmt.Sprintf("barrier %d", i)
+		s.barriers++
+		name := fmt.Sprintf("barrier %d of %d", s.barriers, i)
 		if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
 			s.Fatal(err)
 		}

@@ -1,0 +1,211 @@
+// Package siblings is the adapter of the workers on one socket: they need no broker, and
+// nothing is to be configured.
+package siblings
+
+import (
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chaussette/chaussette/listener/siblings"
+	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/adapter/cluster"
+)
+
+// Hub joins the namespaces of a worker to those of its siblings. A message between them
+// is one byte that says what it is, the namespace's name with its length before it, and
+// for a message of package cluster that.
+type Hub struct {
+	siblings *siblings.Siblings
+	log      *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	spaces map[string]*space
+	theirs map[siblings.Tag]map[string]bool // which namespaces a sibling has
+}
+
+// What a message is.
+const (
+	enter byte = iota + 1 // the sender has this namespace
+	leave                 // not any more
+	say                   // a message of package cluster
+)
+
+// NewHub returns the Hub of a worker. It is called before s is started. Nil for the
+// logger discards.
+func NewHub(s *siblings.Siblings, log *slog.Logger) *Hub {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	h := &Hub{siblings: s, log: log, spaces: map[string]*space{}, theirs: map[siblings.Tag]map[string]bool{}}
+	s.Handle(siblings.SocketIO, h.receive)
+	s.Watch(h.watch)
+	return h
+}
+
+// Factory is an adapter.Factory.
+func (h *Hub) Factory(namespace string, handler adapter.Handler) (adapter.Adapter, error) {
+	return h.join(namespace, handler, adapter.NewMemory()), nil
+}
+
+// Recovering returns a Factory with connection state recovery.
+func (h *Hub) Recovering(r adapter.Recovery) adapter.Factory {
+	return func(namespace string, handler adapter.Handler) (adapter.Adapter, error) {
+		return h.join(namespace, handler, adapter.NewRecovering(r)), nil
+	}
+}
+
+func (h *Hub) join(namespace string, handler adapter.Handler, memory *adapter.Memory) *cluster.Adapter {
+	s := &space{hub: h, name: namespace}
+	s.adapter = cluster.New(namespace, memory, s, handler)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.spaces[namespace] = s
+	for t, names := range h.theirs {
+		if names[namespace] {
+			s.add(t)
+		}
+	}
+	// Under the lock, so that a leave and an enter go out in their order.
+	_, _ = h.siblings.Broadcast(siblings.SocketIO, s.message(enter, nil))
+	return s.adapter
+}
+
+func (h *Hub) watch(t siblings.Tag, joined bool) {
+	h.mu.Lock()
+	if joined {
+		h.theirs[t] = map[string]bool{}
+		for _, s := range h.spaces {
+			_ = h.siblings.Send(t, siblings.SocketIO, s.message(enter, nil))
+		}
+		h.mu.Unlock()
+		return
+	}
+	delete(h.theirs, t)
+	left := slices.Collect(maps.Values(h.spaces))
+	h.mu.Unlock()
+	for _, s := range left {
+		s.remove(t)
+		s.adapter.Left(cluster.Worker(t))
+	}
+}
+
+var errMessage = errors.New("not a message of this version")
+
+func (h *Hub) receive(m siblings.Message) {
+	if err := h.handle(m); err != nil {
+		h.log.Warn("a sibling's message is dropped", "sibling", m.From, "error", err)
+	}
+}
+
+func (h *Hub) handle(m siblings.Message) error {
+	if len(m.Payload) < 2 {
+		return errMessage
+	}
+	size, n := binary.Uvarint(m.Payload[1:])
+	rest := m.Payload[1+max(n, 0):]
+	if n <= 0 || size > uint64(len(rest)) {
+		return errMessage
+	}
+	name, message := string(rest[:size]), rest[size:]
+	h.mu.Lock()
+	s := h.spaces[name]
+	switch m.Payload[0] {
+	case enter:
+		if h.theirs[m.From] != nil {
+			h.theirs[m.From][name] = true
+		}
+		if s != nil {
+			s.add(m.From)
+		}
+	case leave:
+		delete(h.theirs[m.From], name)
+	case say:
+	default:
+		h.mu.Unlock()
+		return errMessage
+	}
+	h.mu.Unlock()
+	if s == nil {
+		return nil // it has the namespace, and this worker has not
+	}
+	switch m.Payload[0] {
+	case leave:
+		s.remove(m.From)
+		s.adapter.Left(cluster.Worker(m.From))
+	case say:
+		return s.adapter.Receive(cluster.Worker(m.From), message)
+	}
+	return nil
+}
+
+// space is a namespace, as the cluster.Bus of its adapter.
+type space struct {
+	hub     *Hub
+	name    string
+	adapter *cluster.Adapter
+
+	mu     sync.Mutex // guards changes of what follows
+	others atomic.Pointer[[]cluster.Worker]
+}
+
+func (s *space) message(what byte, body []byte) []byte {
+	b := make([]byte, 0, 1+binary.MaxVarintLen64+len(s.name)+len(body))
+	b = append(b, what)
+	b = binary.AppendUvarint(b, uint64(len(s.name)))
+	b = append(b, s.name...)
+	return append(b, body...)
+}
+
+// Others implements cluster.Bus.
+func (s *space) Others() []cluster.Worker {
+	if list := s.others.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+func (s *space) add(t siblings.Tag) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if list := s.Others(); !slices.Contains(list, cluster.Worker(t)) {
+		list = append(slices.Clone(list), cluster.Worker(t))
+		s.others.Store(&list)
+	}
+}
+
+func (s *space) remove(t siblings.Tag) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(s.Others()), func(w cluster.Worker) bool { return w == cluster.Worker(t) })
+	s.others.Store(&list)
+}
+
+// Broadcast implements cluster.Bus.
+func (s *space) Broadcast(message []byte) error {
+	_, err := s.hub.siblings.Broadcast(siblings.SocketIO, s.message(say, message))
+	return err
+}
+
+// Send implements cluster.Bus.
+func (s *space) Send(to cluster.Worker, message []byte) error {
+	return s.hub.siblings.Send(siblings.Tag(to), siblings.SocketIO, s.message(say, message))
+}
+
+// Close implements cluster.Bus.
+func (s *space) Close() error {
+	h := s.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.spaces[s.name] == s {
+		delete(h.spaces, s.name)
+		_, _ = h.siblings.Broadcast(siblings.SocketIO, s.message(leave, nil))
+	}
+	none := []cluster.Worker{}
+	s.others.Store(&none)
+	return nil
+}

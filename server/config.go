@@ -47,6 +47,10 @@ type Config struct {
 	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
 	SocketIO socketio.Options
 
+	// NoSiblings leaves the other workers on an inherited socket alone. Without it the
+	// socketio backend shares sessions, rooms and connections with them.
+	NoSiblings bool
+
 	// Loops is how many event loops there are, on backends that have them; 0 is one for
 	// every two processors.
 	Loops int

@@ -30,14 +30,14 @@ type sockets struct {
 }
 
 // newSockets returns nil for a backend that speaks no WebSocket.
-func (w *Worker) newSockets() (*sockets, error) {
+func (w *Worker) newSockets(f *kin) (*sockets, error) {
 	if w.backend.WebSocket == NoUpgrade {
 		return nil, nil
 	}
 	config := w.config.WebSocket
 	config.Logger = w.log
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO()}
+	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO(f)}
 	std := gorilla.New(&config)
 	s.engine = std
 	if !s.before {

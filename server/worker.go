@@ -189,7 +189,9 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		Log:       w.log,
 	}
 	handler := w.handler()
-	sockets, err := w.newSockets()
+	kin := w.newKin(listeners)
+	defer kin.close()
+	sockets, err := w.newSockets(kin)
 	if err != nil {
 		return err
 	}
@@ -205,8 +207,12 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		defer end()
 	}
 	engine := std.New(handler, options)
-	failed := make(chan error, len(listeners))
+	failed := make(chan error, len(listeners)+1)
 	var accepting sync.WaitGroup
+	if kin != nil {
+		accepting.Go(func() { failed <- engine.ServePlain(kin.exchange) })
+		kin.start()
+	}
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
 		in := w.front(sockets, l)
@@ -218,6 +224,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	}
 	stopAccepting := func() error {
 		defer accepting.Wait()
+		kin.stopTaking()
 		return listeners.Close()
 	}
 	defer func() {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"syscall"
 )
@@ -118,6 +119,9 @@ func (r *reader) read() error {
 		if failed := r.takeRights(r.oob[:oobn]); failed != nil {
 			return failed
 		}
+	}
+	if errors.Is(err, io.EOF) {
+		return errEnded
 	}
 	if err != nil {
 		return err

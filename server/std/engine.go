@@ -100,13 +100,18 @@ func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
 // Serve accepts connections from l and serves them until l is closed, or Drain or Close.
 // Its error is nil then, and otherwise why l cannot be accepted from.
 func (e *Engine) Serve(l net.Listener) error {
-	var err error
-	accepted := &acceptor{Listener: l, engine: e}
-	if e.tls {
-		err = e.server.ServeTLS(accepted, "", "")
-	} else {
-		err = e.server.Serve(accepted)
+	if !e.tls {
+		return e.ServePlain(l)
 	}
+	return served(e.server.ServeTLS(&acceptor{Listener: l, engine: e}, "", ""))
+}
+
+// ServePlain is Serve for connections that have no TLS, whatever the others have.
+func (e *Engine) ServePlain(l net.Listener) error {
+	return served(e.server.Serve(&acceptor{Listener: l, engine: e}))
+}
+
+func served(err error) error {
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -28,6 +28,9 @@ func (srv *Server) serve09(w http.ResponseWriter, r *http.Request, rest string) 
 		return
 	}
 	s := srv.Session(SID(id))
+	if s == nil && srv.elsewhere(w, r, SID(id)) {
+		return
+	}
 	if s == nil || s.revision != Revision09 {
 		w.Header().Set("Connection", "close")
 		srv.refuse(w, r, ErrUnknownSID)

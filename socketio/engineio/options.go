@@ -53,6 +53,9 @@ type Options struct {
 	// Tag begins every session id: that of the worker, so that its siblings know whose a
 	// session is. Letters and digits; a random one if empty.
 	Tag string
+	// Elsewhere is asked about a request whose session is not here, before its body is
+	// read. True says that it has been served: by the worker that has the session.
+	Elsewhere func(w http.ResponseWriter, r *http.Request, id SID) bool
 	// Engine carries WebSockets where the request's context has none (ws.WithEngine).
 	Engine ws.Engine
 	// Logger is told why clients are refused. Nil discards.

@@ -148,6 +148,9 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serveSession serves a request of a session that exists.
 func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, transport TransportName, id SID) {
 	s := srv.Session(id)
+	if s == nil && srv.elsewhere(w, r, id) {
+		return
+	}
 	if s == nil || s.revision == Revision09 {
 		srv.refuse(w, r, ErrUnknownSID)
 		return
@@ -170,6 +173,11 @@ func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, transpor
 	default:
 		srv.refuse(w, r, ErrBadRequest)
 	}
+}
+
+// elsewhere has another worker serve a request of a session that is not here.
+func (srv *Server) elsewhere(w http.ResponseWriter, r *http.Request, id SID) bool {
+	return srv.options.Elsewhere != nil && srv.options.Elsewhere(w, r, id)
 }
 
 // serveHandshake opens a session.

@@ -1,0 +1,119 @@
+// Many clients of several workers: node siblings.js URL CLIENTS
+// Half of them stay on polling, where each request is a connection of its own. Commands
+// come on standard input, a line each, and each is answered by one line of JSON:
+//
+//	connect          opens the clients: {connected, errors, pids}
+//	emit N           N emits by clients in turn: {emitted, missing, doubled}
+//	begin            emits until `end`, which answers as emit does, with {failed, away}
+//	ask              the requests among workers: {count, answers, siblings}
+//	pids             how many clients each worker has: {PID: clients}
+const { io } = require('socket.io-client-4');
+
+const [url, wanted] = [process.argv[2], Number(process.argv[3])];
+const clients = [];
+let errors = 0;
+let next = 0; // the number of the next emit
+const certain = new Set(); // the emits that a worker has acknowledged
+let running = null;
+
+process.on('unhandledRejection', (e) => { console.error(e); process.exit(1); });
+
+function client(i) {
+  const socket = io(url, {
+    transports: i % 2 ? ['polling'] : ['polling', 'websocket'],
+    forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 300, timeout: 20000,
+  });
+  const c = { socket, got: new Map(), away: 0, longest: 0, since: 0 };
+  socket.on('said', (id) => c.got.set(id, (c.got.get(id) || 0) + 1));
+  socket.on('question', (ack) => ack(i));
+  socket.on('connect', () => {
+    if (!c.since) return;
+    c.longest = Math.max(c.longest, Date.now() - c.since);
+    c.since = 0;
+    if (!socket.recovered) c.lost = true;
+  });
+  socket.on('disconnect', (reason) => { c.away++; c.since = Date.now(); if (process.env.VERBOSE) console.error(i, reason); });
+  socket.on('connect_error', (e) => { if (!c.away) { errors++; console.error(i, e.message, e.description); } });
+  return c;
+}
+
+const connected = (c) => c.socket.connected || new Promise((done) => c.socket.once('connect', done));
+
+async function emit() {
+  const id = String(next++);
+  const there = clients.filter((c) => c.socket.connected);
+  if (there.length === 0) return new Promise((r) => setTimeout(r, 10));
+  const c = there[next % there.length];
+  try {
+    if (next % 7) await c.socket.timeout(5000).emitWithAck('say', id);
+    else await c.socket.timeout(5000).emitWithAck('say with a blob', id, Buffer.from(id));
+    certain.add(id);
+  } catch { /* it was away just then: the emit may have happened, or not */ }
+}
+
+// settled waits until everybody has everything, or nothing comes any more.
+async function settled() {
+  const total = () => clients.reduce((n, c) => n + c.got.size, 0);
+  let quiet = 0;
+  for (let before = -1; quiet < 30; await new Promise((r) => setTimeout(r, 100))) {
+    const now = total();
+    quiet = now === before ? quiet + 1 : 0;
+    before = now;
+    if (clients.every((c) => c.socket.connected) && result().missing === 0) return;
+  }
+}
+
+function result() {
+  let [missing, doubled] = [0, 0];
+  for (const c of clients) {
+    // Who was away, and did not get its session back, has missed something.
+    if (!c.lost) for (const id of certain) if (!c.got.has(id)) missing++;
+    for (const n of c.got.values()) if (n > 1) doubled++;
+  }
+  return { emitted: certain.size, tried: next, missing, doubled,
+    away: clients.reduce((n, c) => n + c.away, 0), notRecovered: clients.filter((c) => c.lost).length,
+    longest: Math.max(...clients.map((c) => c.longest)), errors };
+}
+
+async function pids() {
+  const found = {};
+  for (const pid of await Promise.all(clients.map((c) => c.socket.emitWithAck('pid')))) found[pid] = (found[pid] || 0) + 1;
+  return found;
+}
+
+const commands = {
+  async connect() {
+    for (let i = 0; i < wanted; i++) {
+      clients.push(client(i));
+      if (i % 20 === 19) await Promise.all(clients.map(connected));
+    }
+    await Promise.all(clients.map(connected));
+    return { connected: clients.length, errors, pids: await pids() };
+  },
+  async emit(n) {
+    for (let i = 0; i < Number(n); i++) await emit();
+    await settled();
+    return result();
+  },
+  async begin() {
+    let more = true;
+    const done = (async () => { while (more) { await emit(); await new Promise((r) => setTimeout(r, 5)); } })();
+    running = { end: () => { more = false; return done; } };
+    return {};
+  },
+  async end() {
+    await running.end();
+    await settled();
+    return result();
+  },
+  async ask() {
+    const s = clients[0].socket;
+    return { count: await s.emitWithAck('count'), answers: await s.emitWithAck('ask all'), siblings: await s.emitWithAck('siblings') };
+  },
+  pids,
+};
+
+require('readline').createInterface({ input: process.stdin }).on('line', async (line) => {
+  const [name, ...args] = line.split(' ');
+  console.log(JSON.stringify(await commands[name](...args)));
+}).on('close', () => process.exit(0));

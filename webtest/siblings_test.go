@@ -1,0 +1,158 @@
+package webtest_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/chaussette/chaussette/webtest"
+)
+
+// swarm is clients/siblings.js with many clients.
+type swarm struct {
+	t      *testing.T
+	stdin  io.Writer
+	lines  *bufio.Scanner
+	stderr *lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// result is what siblings.js answers.
+type result struct {
+	Connected, Errors                int
+	PIDs                             map[string]int
+	Emitted, Tried, Missing, Doubled int
+	Away, NotRecovered, Longest      int
+	Count, Answers                   int
+	Siblings                         []int
+}
+
+func startSwarm(t *testing.T, url string, clients int) *swarm {
+	t.Helper()
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Fatal("node is not installed: make setup does that")
+	}
+	cmd := exec.Command("node", "siblings.js", url, fmt.Sprint(clients))
+	cmd.Dir = "clients"
+	s := &swarm{t: t, stderr: &lockedBuffer{}}
+	cmd.Stderr = s.stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stdin, s.lines = stdin, bufio.NewScanner(stdout)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("the clients say:\n%s", s.stderr)
+		}
+	})
+	return s
+}
+
+func (s *swarm) do(command string) (r result) {
+	s.t.Helper()
+	if _, err := fmt.Fprintln(s.stdin, command); err != nil {
+		s.t.Fatal(err)
+	}
+	if !s.lines.Scan() {
+		s.t.Fatalf("the clients have ended: %s", s.stderr)
+	}
+	if err := json.Unmarshal(s.lines.Bytes(), &r); err != nil {
+		s.t.Fatalf("%s: %v", s.lines.Bytes(), err)
+	}
+	s.t.Logf("%s: %s", command, s.lines.Bytes())
+	return r
+}
+
+// connect connects all clients, whose polls come to whichever worker.
+func (s *swarm) connect(n int) result {
+	s.t.Helper()
+	r := s.do("connect")
+	if r.Connected != n || r.Errors > 0 {
+		s.t.Errorf("%d clients connected with %d errors", r.Connected, r.Errors)
+	}
+	return r
+}
+
+// exact checks that each emit has reached every client, once.
+func (s *swarm) exact(r result) {
+	s.t.Helper()
+	if r.Emitted == 0 || r.Missing > 0 || r.Doubled > 0 || r.Errors > 0 {
+		s.t.Errorf("of %d emits, %d were missing at clients, %d doubled; %d errors", r.Emitted, r.Missing, r.Doubled, r.Errors)
+	}
+}
+
+// Workers on one socket are one server: no client notices which of them it reaches.
+func TestSiblings(t *testing.T) {
+	for _, m := range []webtest.Manager{webtest.Circus, webtest.Supervisor, webtest.Systemd, webtest.Parent} {
+		t.Run(m.String(), func(t *testing.T) {
+			const workers, clients = 4, 40
+			pool := webtest.StartProgram(t, m, workers, webtest.Build(t, "./siblingsapp"), nil, "--backend", "socketio")
+			s := startSwarm(t, "http://"+pool.Addr.String(), clients)
+			r := s.connect(clients)
+			if len(r.PIDs) < 2 { // who gets how many is the kernel's to say
+				t.Errorf("all clients are on one worker: %v", r.PIDs)
+			}
+			s.exact(s.do("emit 50"))
+			if r := s.do("ask"); r.Count != clients || r.Answers != clients-1 || len(r.Siblings) != workers-1 {
+				t.Errorf("%d sockets, %d answers, %d siblings", r.Count, r.Answers, len(r.Siblings))
+			}
+		})
+	}
+}
+
+// When one worker is killed, the others' clients lose nothing, and its own come back.
+func TestSiblingKilled(t *testing.T) {
+	const workers, clients = 5, 50
+	pool := webtest.StartProgram(t, webtest.Parent, workers, webtest.Build(t, "./siblingsapp"), nil, "--backend", "socketio")
+	s := startSwarm(t, "http://"+pool.Addr.String(), clients)
+	there := s.connect(clients)
+	s.do("begin")
+	victim := pool.Workers[0]
+	victim.Signal(syscall.SIGKILL)
+	victim.Wait()
+	for _, w := range pool.Workers[1:] {
+		w.WaitLog("a sibling has left")
+	}
+	s.do("emit 20")
+	r := s.do("end")
+	s.exact(r)
+	if lost := there.PIDs[fmt.Sprint(victim.PID)]; r.NotRecovered > lost {
+		t.Errorf("%d clients had to connect again, of %d that the killed worker had", r.NotRecovered, lost)
+	}
+	if r := s.do("ask"); r.Count != clients || len(r.Siblings) != workers-2 {
+		t.Errorf("%d sockets, %d siblings", r.Count, len(r.Siblings))
+	}
+}

@@ -1,0 +1,45 @@
+// Siblingsapp is the app that clients/siblings.js talks to, on several workers at once.
+package main
+
+import (
+	"context"
+	"net/http"
+	"os"
+
+	"github.com/chaussette/chaussette/server"
+	"github.com/chaussette/chaussette/socketio"
+)
+
+func main() { server.Main(App{}) }
+
+// App implements socketio.App.
+type App struct{}
+
+// RegisterSocketIO implements socketio.App.
+func (App) RegisterSocketIO(io *socketio.Server) {
+	io.OnConnect(func(s *socketio.Socket) { s.Join("all") })
+	io.On("say", func(_ *socketio.Socket, id string) error { return io.To("all").Emit("said", id) })
+	io.On("say with a blob", func(id string, blob []byte) error { return io.To("all").Emit("said", id, blob) })
+	io.On("pid", func() int { return os.Getpid() })
+	io.On("echo", func(text socketio.Raw) socketio.Raw { return text })
+	io.On("count", func(ctx context.Context) (int, error) {
+		sockets, err := io.To("all").FetchSockets(ctx)
+		return len(sockets), err
+	})
+	io.On("ask all", func(ctx context.Context, s *socketio.Socket) (int, error) {
+		answers, err := s.Broadcast().EmitWithAck(ctx, "question")
+		return len(answers), err
+	})
+	io.OnServerSide("who", func(socketio.Args) ([]any, error) { return []any{os.Getpid()}, nil })
+	io.On("siblings", func(ctx context.Context) ([]socketio.Raw, error) {
+		answers, err := io.ServerSideEmitWithAck(ctx, "who")
+		var pids []socketio.Raw
+		for _, a := range answers {
+			pids = append(pids, a...)
+		}
+		return pids, err
+	})
+	io.On("kick", func(s *socketio.Socket, id socketio.Room) error { return io.To(id).DisconnectSockets(false) })
+}
+
+func (App) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }

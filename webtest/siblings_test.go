@@ -149,8 +149,9 @@ func TestSiblingKilled(t *testing.T) {
 	s.do("emit 20")
 	r := s.do("end")
 	s.exact(r)
-	if lost := there.PIDs[fmt.Sprint(victim.PID)]; r.NotRecovered > lost {
-		t.Errorf("%d clients had to connect again, of %d that the killed worker had", r.NotRecovered, lost)
+	// A few may have had a request in its hands on the way to their own worker.
+	if lost := there.PIDs[fmt.Sprint(victim.PID)]; r.NotRecovered > lost+clients/5 {
+		t.Errorf("%d clients had to connect again, and the killed worker had %d", r.NotRecovered, lost)
 	}
 	if r := s.do("ask"); r.Count != clients || len(r.Siblings) != workers-2 {
 		t.Errorf("%d sockets, %d siblings", r.Count, len(r.Siblings))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,22 +16,24 @@ type body struct {
 	control  *http.ResponseController
 	timeout  time.Duration
 	response *response
-	ended    bool // by its end or an error: the deadline is off
+	// ended: by its end or an error; the deadline is off. A proxy may read on in another
+	// goroutine while its handler returns.
+	ended atomic.Bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.timeout > 0 && !b.ended {
+	if b.timeout > 0 && !b.ended.Load() {
 		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
 	}
 	n, err := b.from.Read(p)
-	if err != nil && !b.ended {
+	if err != nil && !b.ended.Load() {
 		b.end(err)
 	}
 	return n, err
 }
 
 func (b *body) end(err error) {
-	b.ended = true
+	b.ended.Store(true)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -65,7 +68,7 @@ const (
 
 // finish reads what the app has left, within bounds.
 func (b *body) finish(r *http.Request) {
-	if b.ended || b.response.hijacked || r.ProtoMajor > 1 {
+	if b.ended.Load() || b.response.hijacked || r.ProtoMajor > 1 {
 		return
 	}
 	_ = b.control.SetReadDeadline(time.Now().Add(linger))

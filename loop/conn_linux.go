@@ -87,6 +87,13 @@ func (c *Conn) sendLocked(head, body []byte, shared bool) {
 		}
 		taken := min(n, len(head))
 		head, body = head[taken:], body[n-taken:]
+	}
+	c.queueLocked(head, body, shared)
+}
+
+// queueLocked has what the socket does not take sent when it does.
+func (c *Conn) queueLocked(head, body []byte, shared bool) {
+	if c.rest == nil {
 		c.rest = &queue{}
 		c.bits |= writing
 		c.armLocked()
@@ -193,14 +200,35 @@ func (c *Conn) armLocked() {
 	wanted := c.bits&(busy|claimed) == 0 && (c.bits&paused == 0 || c.bits&cut != 0) || c.bits&writing != 0
 	switch {
 	case wanted && c.bits&armed == 0:
+		if err := c.loop.control(unix.EPOLL_CTL_ADD, c.fd, c.interestLocked()); err != nil {
+			c.unwatchedLocked(err)
+			return
+		}
 		c.bits |= armed
-		c.loop.control(unix.EPOLL_CTL_ADD, c.fd, c.interestLocked())
 	case wanted:
-		c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interestLocked())
+		_ = c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interestLocked())
 	case c.bits&armed != 0:
 		c.bits &^= armed
-		c.loop.control(unix.EPOLL_CTL_DEL, c.fd, 0)
+		_ = c.loop.control(unix.EPOLL_CTL_DEL, c.fd, 0)
 	}
+}
+
+// unwatchedLocked ends a Conn of which nobody would hear any more.
+func (c *Conn) unwatchedLocked(err error) {
+	if c.bits&cut == 0 {
+		c.err = &err
+		c.bits |= cut
+		unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
+	}
+	go func() {
+		c.mu.Lock()
+		// Where the Owner is just called, the Conn ends, or is armed again, afterwards.
+		if c.fd < 0 || c.bits&(busy|claimed) != 0 || c.cork != nil {
+			c.mu.Unlock()
+			return
+		}
+		c.endLocked(c.cause(nil))
+	}()
 }
 
 // PauseLocked stops reading, after what Data is called with now.
@@ -431,7 +459,7 @@ func (c *Conn) DetachLocked() int {
 		return -1
 	}
 	if c.bits&armed != 0 {
-		c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
+		_ = c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
 	}
 	c.bits &^= armed | writing
 	c.fd, c.rest, c.cork = -1, nil, nil

@@ -19,6 +19,9 @@ type Group struct {
 	conns   atomic.Int64 // in the table
 	open    atomic.Int64 // and those whose Owner has not been told of their end
 
+	batchMu sync.Mutex // held by whoever has batch
+	batch   Batch
+
 	closed   atomic.Bool
 	left     sync.WaitGroup // leaders, and who watches
 	watching atomic.Bool
@@ -151,6 +154,7 @@ func (g *Group) Close() {
 	for _, l := range g.loops {
 		l.close()
 	}
+	g.closeBatch()
 }
 
 func (l *Loop) close() {

@@ -40,7 +40,8 @@ type Loop struct {
 	now       atomic.Uint32 // clock, when the leader looked last
 	takeovers atomic.Uint64
 
-	wantAside atomic.Bool // the next calls are to be made aside
+	wantAside atomic.Bool           // the next calls are to be made aside
+	refuse    atomic.Pointer[error] // of additions to epoll, in tests
 
 	// These belong to who watches.
 	seen    uint64
@@ -70,17 +71,28 @@ func newLoop(g *Group) (*Loop, error) {
 	}
 	l := &Loop{group: g, epoll: epoll, wakes: wakes, start: time.Now()}
 	l.wheel = wheel.NewDriven(l.wake)
-	l.control(unix.EPOLL_CTL_ADD, int32(wakes), unix.EPOLLIN)
+	if err := l.control(unix.EPOLL_CTL_ADD, int32(wakes), unix.EPOLLIN); err != nil {
+		l.close()
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
 	return l, nil
 }
 
-// control tells epoll. Its errors are mistakes of this package, or no memory.
-func (l *Loop) control(operation int, fd int32, events uint32) {
+// control tells epoll. The error of an addition is that the system has no memory for it, or
+// no watches left (/proc/sys/fs/epoll/max_user_watches); others are mistakes of this package.
+func (l *Loop) control(operation int, fd int32, events uint32) error {
+	if refuse := l.refuse.Load(); refuse != nil && *refuse != nil && operation == unix.EPOLL_CTL_ADD {
+		return *refuse
+	}
 	event := unix.EpollEvent{Events: events, Fd: fd}
 	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), uintptr(operation), uintptr(fd), uintptr(unsafe.Pointer(&event)), 0, 0)
-	if errno != 0 {
-		panic(fmt.Sprintf("loop: epoll_ctl %d of descriptor %d: %v", operation, fd, errno))
+	switch {
+	case errno == 0:
+		return nil
+	case operation == unix.EPOLL_CTL_ADD && (errno == unix.ENOMEM || errno == unix.ENOSPC):
+		return errno
 	}
+	panic(fmt.Sprintf("loop: epoll_ctl %d of descriptor %d: %v", operation, fd, errno))
 }
 
 // clockTick is how fine the clock is by which Conns note when they were read.

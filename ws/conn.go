@@ -140,6 +140,26 @@ func (c *Conn) Send(typ MessageType, p []byte) error {
 // has to wait, and then none that other connections do not share.
 func (c *Conn) SendPrepared(p *Prepared) error { return c.driver.SendPrepared(p) }
 
+// SendPreparedTo sends p to conns, but for those in except, and returns how many took it.
+// It never waits for a slow peer: see Send.
+func SendPreparedTo(conns []*Conn, p *Prepared, except ...*Conn) int {
+	if len(conns) > 1 {
+		if fan, ok := conns[0].driver.(Fan); ok {
+			return fan.SendPreparedTo(conns, p, except)
+		}
+	}
+	sent := 0
+	for _, c := range conns {
+		if (len(except) == 0 || !slices.Contains(except, c)) && c.SendPrepared(p) == nil {
+			sent++
+		}
+	}
+	return sent
+}
+
+// Driver is the engine's side of c: for engines.
+func (c *Conn) Driver() Driver { return c.driver }
+
 // Ping sends a ping and waits for its pong. It must not be called from a Handler's call
 // for c: the pong is read after that has returned.
 func (c *Conn) Ping(ctx context.Context) error { return c.driver.Ping(ctx) }

@@ -46,6 +46,13 @@ type Driver interface {
 	Queued() int64
 }
 
+// Fan is a Driver that sends to many connections cheaper than to one after another.
+type Fan interface {
+	// SendPreparedTo is SendPrepared for conns, some of which may have other Drivers, but
+	// for those in except. It returns how many took it.
+	SendPreparedTo(conns []*Conn, p *Prepared, except []*Conn) int
+}
+
 // Handshake is what both sides have agreed on.
 type Handshake struct {
 	// Config has the limits, AcceptOptions applied. It is shared and must not be changed.

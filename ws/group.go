@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"slices"
 	"sync"
 )
 
@@ -98,15 +97,7 @@ var snapshots = sync.Pool{New: func() any { return new([]*Conn) }}
 func (g *Group) SendPrepared(p *Prepared, except ...*Conn) int {
 	snapshot := snapshots.Get().(*[]*Conn)
 	conns := g.appendTo((*snapshot)[:0])
-	sent := 0
-	for _, c := range conns {
-		if len(except) > 0 && slices.Contains(except, c) {
-			continue
-		}
-		if c.SendPrepared(p) == nil {
-			sent++
-		}
-	}
+	sent := SendPreparedTo(conns, p, except...)
 	clear(conns) // so that the pool keeps no Conn alive
 	*snapshot = conns
 	snapshots.Put(snapshot)

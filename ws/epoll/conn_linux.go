@@ -10,6 +10,7 @@ import (
 	"time"
 
 	cipher "github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"github.com/chaussette/chaussette/loop"
 	"github.com/chaussette/chaussette/ws"
@@ -102,6 +103,9 @@ func (c *conn) next(b []byte, rules frame.Rules) (rest []byte, err error) {
 
 // Ended implements loop.Owner.
 func (c *conn) Ended(err error) {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) {
+		c.engine.config.Logger.Warn("a connection is cut: the system watches no more (see fs.epoll.max_user_watches)", "error", err)
+	}
 	if !c.opened.Load() {
 		if c.shake != nil {
 			c.shake.front.pending.Add(-1)

@@ -87,18 +87,28 @@ func (l *Link) SendPrepared(p *ws.Prepared) error {
 	frames := p.Frames(l.Conn.Deflate())
 	l.wire.Lock()
 	defer l.wire.Unlock()
-	if err := l.closedLocked(); err != nil {
-		return err
+	now, err := l.AdmitLocked(frames)
+	if now {
+		l.wire.Frames(frames)
 	}
-	if !l.roomLocked(len(frames)) {
-		return l.overflowLocked()
-	}
-	if l.out != nil && l.out.writer != nil {
+	return err
+}
+
+// AdmitLocked reports whether frames are to be sent now. If not, they are kept until they
+// may, or there is an error.
+func (l *Link) AdmitLocked(frames []byte) (now bool, err error) {
+	switch {
+	case l.closed != nil:
+		return false, l.closed
+	case l.out == nil && l.wire.Waiting() == 0: // the way nearly all go
+		return true, nil
+	case !l.roomLocked(len(frames)):
+		return false, l.overflowLocked()
+	case l.out != nil && l.out.writer != nil:
 		l.holdLocked(frames)
-		return nil
+		return false, nil
 	}
-	l.wire.Frames(frames)
-	return nil
+	return true, nil
 }
 
 func (l *Link) overflowLocked() error {

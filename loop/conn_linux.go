@@ -2,6 +2,7 @@ package loop
 
 import (
 	"io"
+	"os"
 	"sync"
 	"time"
 	"unsafe"
@@ -22,6 +23,7 @@ type Conn struct {
 	mu   sync.Mutex // guards what follows; an Owner may guard state of its own by it
 	fd   int32      // -1 when closed; closed only by who runs the Conn
 	bits bits
+	owed int8    // takeovers less the returns of calls that were taken over
 	read uint32  // when something was read last, by the loop's clock
 	cork *[]byte // while Data runs: where writes go
 	rest *queue  // what the socket has not taken, or nil
@@ -34,7 +36,7 @@ const (
 	armed    bits = 1 << iota // the loop's epoll knows of the Conn
 	writing                   // and tells when it can be written
 	busy                      // its Owner is called on a goroutine that does not lead the loop
-	returned                  // the call has returned before its loop was taken over
+	left                      // the Owner lets the loop call Data again before it returns
 	claimed                   // the Owner runs the Conn itself
 	paused                    // the Owner wants no data
 	cut                       // to be closed at once
@@ -75,6 +77,46 @@ func (c *Conn) WriteLocked(head, body []byte, shared bool) error {
 		c.sendLocked(gathered, nil, false)
 	}
 	c.sendLocked(head, body, shared)
+	return nil
+}
+
+// FlushLocked sends what was gathered so far, where Data runs.
+func (c *Conn) FlushLocked() {
+	if c.cork == nil || len(*c.cork) == 0 || c.fd < 0 || c.bits&cut != 0 {
+		return
+	}
+	gathered := *c.cork
+	*c.cork = gathered[:0]
+	c.sendLocked(gathered, nil, false)
+}
+
+// WriteFileLocked sends n bytes of f, from offset on, without a copy (sendfile(2)). f has to
+// stay open, and nothing else may be written, until WaitingLocked is 0 or the Conn has ended.
+// A file that turns out to be shorter cuts the Conn with io.ErrUnexpectedEOF.
+func (c *Conn) WriteFileLocked(f *os.File, offset, n int64) error {
+	if c.fd < 0 || c.bits&cut != 0 {
+		return ErrClosed
+	}
+	c.FlushLocked()
+	if n <= 0 {
+		return nil
+	}
+	if c.rest == nil {
+		c.rest = &queue{}
+		c.bits |= writing
+	}
+	c.rest.file = &filePart{file: f, offset: offset, left: n}
+	c.rest.bytes += n
+	// What goes at once goes at once; the loop sends the rest.
+	if err := c.rest.flush(int(c.fd)); err != nil {
+		c.cutLocked(err)
+		return nil
+	}
+	if c.rest.empty() {
+		c.rest = nil
+		c.bits &^= writing
+	}
+	c.armLocked()
 	return nil
 }
 
@@ -161,7 +203,7 @@ func (c *Conn) flush() {
 		c.cutLocked(err)
 		return
 	}
-	if len(c.rest.pieces) == 0 {
+	if c.rest.empty() {
 		c.rest = nil
 		c.bits &^= writing
 		c.armLocked()
@@ -341,11 +383,21 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		c.endLocked(c.cause(errno))
 		return
 	case n == 0:
+		if h, ok := c.owner.(HalfCloser); ok && h.PeerEnded() {
+			c.mu.Lock()
+			c.PauseLocked() // there is nothing more to read
+			c.mu.Unlock()
+			return
+		}
 		c.mu.Lock()
 		c.endLocked(c.cause(io.EOF))
 		return
 	}
 	c.mu.Lock()
+	if c.fd < 0 { // it was closed, or taken out, by who runs it beside the loop
+		c.mu.Unlock()
+		return
+	}
 	if gather {
 		c.cork = &w.answer
 	}
@@ -353,6 +405,7 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 	c.mu.Unlock()
 	more := c.owner.Data(w.buffer[:n])
 	c.mu.Lock()
+	c.bits &^= left
 	if c.fd < 0 { // detached
 		w.answer = w.answer[:0]
 		c.mu.Unlock()
@@ -413,13 +466,25 @@ func (c *Conn) endLocked(err error) {
 func (c *Conn) takenOver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bits&returned != 0 {
-		c.bits &^= returned
-		return
+	if c.owed++; c.owed <= 0 {
+		return // the call has returned already
 	}
-	c.bits |= busy
+	if c.bits&left == 0 {
+		c.bits |= busy
+	}
 	c.uncorkLocked()
 	c.armLocked()
+}
+
+// LeaveLocked is for an Owner whose Data is about to take long, and needs the loop for
+// nothing any more: should the call outlast Patience, Data is called with what comes next
+// before it has returned. What was read stays valid until it returns.
+func (c *Conn) LeaveLocked() {
+	c.bits |= left
+	if c.bits&busy != 0 { // it runs aside
+		c.bits &^= busy
+		c.armLocked()
+	}
 }
 
 // ClaimLocked keeps the loop from the Conn, and reports whether it could. Whoever claims it
@@ -473,10 +538,22 @@ func (c *Conn) DetachLocked() int {
 func (c *Conn) done() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bits&busy == 0 {
-		c.bits |= returned
-		return
+	if c.owed--; c.owed < 0 {
+		return // whoever takes over has not come so far
 	}
-	c.bits &^= busy
-	c.armLocked()
+	c.idleLocked()
+}
+
+// doneAside is done for a call of runAside.
+func (c *Conn) doneAside() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.idleLocked()
+}
+
+func (c *Conn) idleLocked() {
+	if c.bits&busy != 0 {
+		c.bits &^= busy
+		c.armLocked()
+	}
 }

@@ -215,5 +215,5 @@ func (c *Conn) runAside(events uint32) {
 	w := workers.Get().(*worker)
 	c.ready(w, events, false)
 	workers.Put(w)
-	c.done()
+	c.doneAside()
 }

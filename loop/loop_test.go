@@ -46,6 +46,13 @@ func (e *echo) Expire()         { e.expired <- struct{}{} }
 // pair returns an echo on the group, and its peer.
 func pair(t *testing.T, g *loop.Group) (*echo, net.Conn) {
 	t.Helper()
+	e := &echo{release: make(chan struct{}), ended: make(chan error, 1), expired: make(chan struct{}, 10)}
+	return e, join(t, g, &e.Conn, e)
+}
+
+// join makes c a connection on the group, and returns its peer.
+func join(t *testing.T, g *loop.Group, c *loop.Conn, owner loop.Owner) net.Conn {
+	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +65,13 @@ func pair(t *testing.T, g *loop.Group) (*echo, net.Conn) {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
-	e := &echo{release: make(chan struct{}), ended: make(chan error, 1), expired: make(chan struct{}, 10)}
-	if err := g.Add(&e.Conn, e, fds[0]); err != nil {
+	if err := g.Add(c, owner, fds[0]); err != nil {
 		t.Fatal(err)
 	}
-	e.Lock()
-	e.StartLocked()
-	e.Unlock()
-	return e, nc
+	c.Lock()
+	c.StartLocked()
+	c.Unlock()
+	return nc
 }
 
 func newGroup(t *testing.T) *loop.Group {

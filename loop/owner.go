@@ -27,5 +27,13 @@ type Owner interface {
 	Expire()
 }
 
+// HalfCloser may be implemented by an Owner that goes on to write when the peer has ended
+// its side of the connection, as one does that has asked for something and waits. PeerEnded is called in the
+// place of Ended then, and returns whether the Conn stays: nothing is read from it any
+// more, and the Owner closes it. It is called while Data has not returned where LeaveLocked was.
+type HalfCloser interface {
+	PeerEnded() bool
+}
+
 // ErrClosed is the error of what is done to a Conn that is closed.
 var ErrClosed = errors.New("loop: connection is closed")

@@ -1,15 +1,30 @@
 package loop
 
-import "golang.org/x/sys/unix"
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // queue is what a socket has not taken: pieces that are sent in order. Pieces that are
 // shared among connections are kept as they are, others are copied into one that is the
 // queue's own.
 type queue struct {
 	pieces [][]byte
-	bytes  int64
-	own    bool // the last piece is the queue's, and may be appended to
+	bytes  int64     // of pieces and file
+	file   *filePart // comes after the pieces, or nil
+	own    bool      // the last piece is the queue's, and may be appended to
 }
+
+// filePart is what is left to send of a file.
+type filePart struct {
+	file   *os.File
+	offset int64
+	left   int64
+}
+
+func (q *queue) empty() bool { return len(q.pieces) == 0 && q.file == nil }
 
 const pieceSize = 16 << 10
 
@@ -66,6 +81,35 @@ func (q *queue) flush(fd int) error {
 			return err
 		}
 		q.sent(n)
+	}
+	if q.file == nil {
+		return nil
+	}
+	return q.flushFile(fd)
+}
+
+// fileAtOnce bounds what one turn sends of a file, in bytes: others wait meanwhile.
+const fileAtOnce = 1 << 20
+
+func (q *queue) flushFile(fd int) error {
+	for sent := int64(0); q.file.left > 0 && sent < fileAtOnce; {
+		n, err := unix.Sendfile(fd, int(q.file.file.Fd()), &q.file.offset, int(min(q.file.left, fileAtOnce)))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return nil
+		case err != nil:
+			return err
+		case n == 0:
+			return io.ErrUnexpectedEOF
+		}
+		sent += int64(n)
+		q.bytes -= int64(n)
+		q.file.left -= int64(n)
+	}
+	if q.file.left == 0 {
+		q.file = nil
 	}
 	return nil
 }

@@ -14,12 +14,20 @@ import (
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const running, queue = 2, 3
-		var now, most, refused atomic.Int64
+		var mu sync.Mutex
+		now, most := 0, 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+		}
+		var refused atomic.Int64
 		open := make(chan struct{})
 		app := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			most.Store(max(most.Load(), now.Add(1)))
+			count(1)
 			<-open
-			now.Add(-1)
+			count(-1)
 		})
 		h := gate.New(running, queue).Handler(app, func(*http.Request) { refused.Add(1) })
 		codes := make(chan int, running+queue+1)
@@ -39,8 +47,8 @@ func TestGate(t *testing.T) {
 				t.Errorf("a request that waited got %d", code)
 			}
 		}
-		if most.Load() != running || refused.Load() != 1 {
-			t.Errorf("%d ran at once and %d were refused, want %d and 1", most.Load(), refused.Load(), running)
+		if most != running || refused.Load() != 1 {
+			t.Errorf("%d ran at once and %d were refused, want %d and 1", most, refused.Load(), running)
 		}
 	})
 }

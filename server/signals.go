@@ -30,6 +30,20 @@ func (s *signals) release() {
 
 func isStop(s os.Signal) bool { return s == syscall.SIGTERM || s == syscall.SIGINT }
 
+// stopCame reports whether a signal to stop has come that nobody has read yet.
+func (s *signals) stopCame() bool {
+	for {
+		select {
+		case sig := <-s.received:
+			if isStop(sig) {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+}
+
 // onStop calls stop at each signal to stop, until the function that it returns is
 // called, which reports whether one came. Other signals are kept for whoever reads
 // received next.

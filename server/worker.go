@@ -28,6 +28,7 @@ type Worker struct {
 	log     *slog.Logger
 	tls     *tls.Config
 	parent  <-chan struct{} // closed when the parent has ended; nil where that is nothing to us
+	watcher *watch.Watcher  // nil without --use-reloader
 }
 
 // New returns a Worker for a. The error is a usage error, or an [*OpenError] for
@@ -78,6 +79,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	if !again.wanted {
 		return nil
 	}
+	if signals.stopCame() { // after the drain, while the app was closed
+		w.log.Info("Stopping: a signal came before the program was executed anew")
+		return again.abandon()
+	}
 	return again.exec()
 }
 
@@ -120,6 +125,13 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 		}
 	}()
 
+	if w.config.Reload {
+		// What the hook has written is no change; what comes after the worker is up is one.
+		if w.watcher, err = watch.New(executable, w.config.ReloadPaths, w.log); err != nil {
+			return &OpenError{"--use-reloader", err}
+		}
+		defer w.watcher.Close()
+	}
 	listeners, err := w.listen(starting)
 	if err != nil {
 		return err
@@ -340,15 +352,10 @@ func (w *Worker) wait(ctx context.Context, signals *signals, failed <-chan error
 
 	renewing, renewed := false, make(chan error, 1)
 	changed := make(chan string, 1)
-	if w.config.Reload {
-		watcher, err := watch.New(executable, w.config.ReloadPaths, w.log)
-		if err != nil {
-			return stop, &OpenError{"--use-reloader", err}
-		}
-		defer watcher.Close()
+	if w.watcher != nil {
 		watching.Go(func() {
 			for {
-				path, err := watcher.Changed(ctx)
+				path, err := w.watcher.Changed(ctx)
 				if err != nil {
 					return
 				}

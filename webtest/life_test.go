@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,32 +33,30 @@ func TestStatusAfterSignals(t *testing.T) {
 	}
 }
 
-// slowRequest has the worker read a request that never ends.
-func slowRequest(t *testing.T, pool *webtest.Pool) *bufio.Reader {
+// slowRequest begins a request, and returns when the worker reads the body, of which four
+// bytes are to come: it has asked for it.
+func slowRequest(t *testing.T, pool *webtest.Pool) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	c := pool.Dial()
-	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"); err != nil {
+	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	return bufio.NewReader(c)
-}
-
-// slow is the backend that waits for a request's body before it calls the hello app.
-var slow = []string{"--backend", "waitress"}
-
-func TestDrainWaitsForARequest(t *testing.T) {
-	pool := webtest.Start(t, webtest.Parent, 1, slow...)
-	c := pool.Dial()
-	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
 	r := bufio.NewReader(c)
 	if line, err := r.ReadString('\n'); err != nil || !strings.Contains(line, "100") {
-		t.Fatalf("%q, %v", line, err) // the worker reads the body now
+		t.Fatalf("%q, %v", line, err)
 	}
-	_, _ = r.ReadString('\n')
-	w := pool.Workers[0]
-	w.Signal(syscall.SIGTERM)
-	w.WaitLog("Draining connections=1")
-	_, _ = io.WriteString(c, "body")
+	if line, err := r.ReadString('\n'); err != nil || line != "\r\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return c, r
+}
+
+// finish sends the rest of a slow request, and reads the answer.
+func finish(t *testing.T, c net.Conn, r *bufio.Reader) {
+	t.Helper()
+	if _, err := io.WriteString(c, "body"); err != nil {
+		t.Fatal(err)
+	}
 	answer, err := http.ReadResponse(r, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +64,18 @@ func TestDrainWaitsForARequest(t *testing.T) {
 	if body, err := io.ReadAll(answer.Body); err != nil || string(body) != "hello world" {
 		t.Errorf("%q, %v", body, err)
 	}
+}
+
+// slow is the backend that waits for a request's body before it calls the hello app.
+var slow = []string{"--backend", "waitress"}
+
+func TestDrainWaitsForARequest(t *testing.T) {
+	pool := webtest.Start(t, webtest.Parent, 1, slow...)
+	c, r := slowRequest(t, pool)
+	w := pool.Workers[0]
+	w.Signal(syscall.SIGTERM)
+	w.WaitLog("Draining connections=1")
+	finish(t, c, r)
 	if status := w.Wait(); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
@@ -95,23 +106,50 @@ func TestSecondSignal(t *testing.T) {
 }
 
 func TestReload(t *testing.T) {
-	pool := webtest.Start(t, webtest.Alone, 1)
+	pool := webtest.Start(t, webtest.Alone, 1, append(slow, "--graceful-timeout", "1h", "--body-timeout", "0")...)
 	w := pool.Workers[0]
 	reload(w)
 	if body := pool.Get("/"); body != "hello world" { // at the same address
 		t.Errorf("got %q", body)
 	}
 	// A signal to stop during a reload stops, after the same drain.
-	c := pool.Dial()
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
-		t.Fatal(err)
-	}
+	c, r := slowRequest(t, pool)
 	w.Signal(syscall.SIGHUP)
-	w.WaitLog("Draining connections=1")
+	w.WaitLog("(?s)Draining.*Draining")
 	w.Signal(syscall.SIGTERM)
+	finish(t, c, r)
 	if status := w.Wait(); status != 0 {
 		t.Errorf("exit status %d", status)
+	}
+	if served := strings.Count(w.Log(), "as a backend"); served != 2 {
+		t.Errorf("it has begun %d times, want 2", served)
+	}
+}
+
+// A signal to stop that comes when a reload has drained, while the post-hook runs, is one too.
+func TestStopAtTheEndOfAReload(t *testing.T) {
+	folder := t.TempDir()
+	runs, goOn := filepath.Join(folder, "runs"), filepath.Join(folder, "go-on")
+	hook := fmt.Sprintf("touch %s; until [ -e %s ]; do sleep 0.01; done", runs, goOn)
+	w := webtest.Start(t, webtest.Alone, 1, "--post-hook", hook).Workers[0]
+	w.Signal(syscall.SIGHUP)
+	for end := time.Now().Add(webtest.Patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(runs); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the post-hook does not run")
+		}
+	}
+	w.Signal(syscall.SIGTERM)
+	if err := os.WriteFile(goOn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status := w.Wait(); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	if served := strings.Count(w.Log(), "as a backend"); served != 1 {
+		t.Errorf("it has begun %d times, want once", served)
 	}
 }
 
@@ -150,7 +188,7 @@ func TestUseReloader(t *testing.T) {
 	copyFile(t, chaussette, program)
 	pool := webtest.StartProgram(t, webtest.Alone, 1, program, nil,
 		"--use-reloader", "--reload-watch", t.TempDir(), "--graceful-timeout", "1h", "--backend", "waitress", "--body-timeout", "0")
-	open := slowRequest(t, pool)
+	_, open := slowRequest(t, pool)
 	copyFile(t, chaussette, program)
 	pool.Workers[0].WaitLog(`(?s)Restarting.*as a backend`)
 	if rest, err := io.ReadAll(open); len(rest) > 0 {

@@ -3,6 +3,7 @@ package webtest_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -85,15 +86,20 @@ environment = GORACE="atexit_sleep_ms=0"
 	return s
 }
 
-// freePort is an address that is free now. Supervisor and systemd bind it themselves.
+// freePort is an address that is free now. Supervisor and systemd bind it themselves, so it
+// is none that the kernel takes for an outgoing connection meanwhile (from 32768 on,
+// unless it was told otherwise).
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func currentUser() string {
@@ -197,15 +203,15 @@ func TestSupervisorSeesAWrongCommandLine(t *testing.T) {
 func TestRealSystemdSocketActivate(t *testing.T) {
 	address := freePort(t)
 	cmd := exec.Command("systemd-socket-activate", "-l", address, "--fdname=web", webtest.Build(t, webtest.Chaussette), "--host", "systemd:web")
-	var log strings.Builder
-	cmd.Stderr = &log
+	log := &lockedBuffer{}
+	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%v:\n%s", err, &log)
+			t.Errorf("%v:\n%s", err, log)
 		}
 	})
 	pool := webtest.At(t, "tcp", address)
@@ -228,8 +234,14 @@ func TestRealSystemdSocketActivate(t *testing.T) {
 	}
 	load := startLoad(t, pool, 4, 2)
 	_ = cmd.Process.Signal(syscall.SIGHUP) // on the same socket
-	for range 20 {
+	// Until it has begun anew: before, a signal to stop would find nobody who takes it.
+	for end := time.Now().Add(webtest.Patience); strings.Count(log.String(), "as a backend") < 2; {
+		if time.Now().After(end) {
+			t.Fatalf("it has not begun anew:\n%s", log)
+		}
 		pool.Get("/")
 	}
-	load.stop()
+	if n := load.stop(); n == 0 {
+		t.Error("nothing was asked meanwhile")
+	}
 }

@@ -39,7 +39,7 @@ func (p *Pool) start() *Worker {
 	if raceEnabled {
 		w.cmd.Env = append(w.cmd.Env, "GORACE=atexit_sleep_ms=0") // a second, at each end
 	}
-	w.cmd.WaitDelay = 5 * time.Second // a grandchild that lives on does not hold the test up
+	w.cmd.WaitDelay = Patience // a grandchild that lives on does not hold the test up
 	w.cmd.Stdout, w.cmd.Stderr = w.stdout, w.stderr
 	if err := w.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -97,12 +97,12 @@ func (w *Worker) running() bool {
 
 // leftChild finds processes of the group of a worker that has ended, and kills them. Only
 // a manager that gives its workers a group or a session of their own can tell. What is
-// just ending is given time.
+// just ending is given as much time as the worker was.
 func (w *Worker) leftChild() bool {
 	if attr := w.cmd.SysProcAttr; attr == nil || !attr.Setsid && !attr.Setpgid {
 		return false
 	}
-	for end := time.Now().Add(2 * time.Second); syscall.Kill(-w.PID, 0) == nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(w.pool.manager.patience); syscall.Kill(-w.PID, 0) == nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			if !runs(w.PID) {
 				return false

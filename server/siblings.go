@@ -39,7 +39,8 @@ func (w *Worker) newKin(listeners listener.Listeners) *kin {
 			w.log.Error("this worker serves without its siblings: a client that reaches several of them is refused", "error", err)
 			return nil
 		}
-		return &kin{siblings: s, hub: adapter.NewHub(s, w.log), exchange: handover.New(s, l.Addr(), w.log), log: w.log}
+		return &kin{siblings: s, hub: adapter.NewHub(s, w.log), log: w.log,
+			exchange: handover.New(&handover.Options{Siblings: s, Addr: l.Addr(), Logger: w.log})}
 	}
 	return nil
 }
@@ -84,6 +85,7 @@ func (f *kin) stopTaking() {
 
 func (f *kin) close() {
 	if f != nil {
+		_ = f.exchange.Close()
 		_ = f.siblings.Close()
 	}
 }

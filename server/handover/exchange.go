@@ -1,224 +1,193 @@
 package handover
 
 import (
-	"context"
-	"encoding/binary"
-	"errors"
-	"fmt"
+	"cmp"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/http/httputil"
 	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/chaussette/chaussette/listener/siblings"
 )
 
-// Exchange gives requests to siblings, and is the net.Listener of those that they give.
+// Options say what an Exchange is for.
+type Options struct {
+	// Siblings are those who give and take. It has not been started.
+	Siblings *siblings.Siblings
+	// Addr is the worker's address.
+	Addr net.Addr
+	// Conns is how many long-lived connections the worker has, by which they are shared
+	// out evenly. It is called often, and at once from several goroutines. Nil is none.
+	Conns func() int
+	// Logger hears of what is lost. Nil discards.
+	Logger *slog.Logger
+}
+
+// Exchange gives connections and requests to siblings, and takes those that they give.
+// Its methods may be called from any goroutine; none but Accept waits for anybody.
 type Exchange struct {
 	siblings *siblings.Siblings
 	addr     net.Addr
+	conns    func() int
 	log      *slog.Logger
 	proxy    *httputil.ReverseProxy
+	taker    func(Moved)
 
-	given, proxied, taken atomic.Uint64
+	given, offered, proxied, taken atomic.Uint64
+
+	ticker *time.Ticker
+	tasks  sync.WaitGroup
+
+	tellMu  sync.Mutex   // what siblings are told comes in its order
+	told    atomic.Int64 // what they were told last of this worker's connections
+	leaving bool         // takes nothing that is offered; guarded by tellMu
 
 	mu      sync.Mutex // guards what follows
+	loads   map[siblings.Tag]load
 	waiting []net.Conn // for Accept
 	more    chan struct{}
 	closed  chan struct{}
 }
 
-// New returns an Exchange for the worker on addr. It is called before s is started.
-func New(s *siblings.Siblings, addr net.Addr, log *slog.Logger) *Exchange {
-	e := &Exchange{siblings: s, addr: addr, log: log, more: make(chan struct{}, 1), closed: make(chan struct{})}
+// New returns an Exchange. It is called before the siblings are started.
+func New(o *Options) *Exchange {
+	e := &Exchange{siblings: o.Siblings, addr: o.Addr, conns: o.Conns, log: o.Logger, ticker: time.NewTicker(telling),
+		loads: map[siblings.Tag]load{}, more: make(chan struct{}, 1), closed: make(chan struct{})}
+	if e.conns == nil {
+		e.conns = func() int { return 0 }
+	}
+	e.log = cmp.Or(e.log, slog.New(slog.DiscardHandler))
 	e.proxy = e.newProxy()
-	s.Handle(siblings.Connections, e.take)
+	e.siblings.Handle(siblings.Connections, e.receive)
+	e.siblings.Watch(e.watch)
+	e.tasks.Go(e.tellOn)
 	return e
 }
 
-// Counts are how many connections were given to siblings, how many requests were proxied
-// to them, and how many connections were taken from them.
-func (e *Exchange) Counts() (given, proxied, taken uint64) {
-	return e.given.Load(), e.proxied.Load(), e.taken.Load()
+// Counts are what an Exchange has done so far.
+type Counts struct {
+	Given   uint64 // connections given to the sibling that their request is for
+	Offered uint64 // connections given to whoever had the fewest
+	Proxied uint64 // requests
+	Taken   uint64 // connections taken from siblings, proxied requests among them
 }
 
-// Serve has a sibling serve r, and is false, with nothing done, where there is none of
-// that tag. The body must not have been read. It returns when the connection has moved, or
-// the proxied request is over.
-func (e *Exchange) Serve(w http.ResponseWriter, r *http.Request, to siblings.Tag) bool {
-	if !e.siblings.Has(to) {
-		return false
-	}
-	if r.TLS == nil && r.ProtoMajor == 1 {
-		err := e.move(w, r, to)
-		if err == nil {
-			e.given.Add(1)
-			return true
-		}
-		if !errors.Is(err, http.ErrNotSupported) {
-			e.log.Warn("a connection could not be handed over to a sibling, and is closed", "sibling", to, "error", err)
-			return true
-		}
-	}
-	e.proxied.Add(1)
-	clear(w.Header()) // the sibling sets its own
-	e.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), ownerKey{}, owner{to, r.RemoteAddr})))
-	return true
+// Counts returns them.
+func (e *Exchange) Counts() Counts {
+	return Counts{e.given.Load(), e.offered.Load(), e.proxied.Load(), e.taken.Load()}
 }
 
-// gone is what a client gets whose session went away while its request was on the way.
-const gone = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 41\r\n\r\n" +
-	`{"code":1,"message":"Session ID unknown"}`
-
-// move gives the connection away. With http.ErrNotSupported it is there still.
-func (e *Exchange) move(w http.ResponseWriter, r *http.Request, to siblings.Tag) error {
-	nc, rw, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return err
-	}
-	defer nc.Close() // this process's descriptor
-	message := appendHead(appendAddr(nil, ""), r)
-	buffered, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	message = append(message, buffered...)
-	socket, message, err := bare(nc, message)
-	if err != nil {
-		return err
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) { failed = e.siblings.HandOver(to, siblings.Connections, message, int(fd)) })
-	if errors.Is(failed, siblings.ErrGone) {
-		_, err := nc.Write([]byte(gone))
-		return errors.Join(failed, err)
-	}
-	return errors.Join(err, failed)
+// Moved is a connection that comes from a sibling.
+type Moved struct {
+	// FD is its descriptor, non-blocking and close-on-exec; the taker closes it.
+	FD int
+	// Read is what was read of it and not yet served; the taker's to keep.
+	Read []byte
+	// Remote is the client's address, where the descriptor does not know it: what is at
+	// its other end is a sibling that proxies one request then. It is empty otherwise.
+	Remote string
+	// Offered says that it was for whoever has room. It is not to be passed on again, for
+	// which the contexts of its requests are made by Stay.
+	Offered bool
 }
 
-// appendHead appends the head of r as it goes over the wire.
-func appendHead(b []byte, r *http.Request) []byte {
-	line := func(parts ...string) {
-		for _, p := range parts {
-			b = append(b, p...)
-		}
-		b = append(b, "\r\n"...)
-	}
-	uri := r.RequestURI
-	if uri == "" {
-		uri = r.URL.RequestURI()
-	}
-	line(r.Method, " ", uri, " ", r.Proto)
-	line("Host: ", r.Host)
-	if len(r.TransferEncoding) > 0 { // chunked: net/http knows no other
-		line("Transfer-Encoding: ", r.TransferEncoding[0])
-	}
-	for name := range r.Trailer {
-		line("Trailer: ", name)
-	}
-	for name, values := range r.Header {
-		for _, v := range values {
-			line(name, ": ", v)
-		}
-	}
-	line()
-	return b
-}
+// Take has f called for each connection that a sibling gives, in place of Accept. f must
+// not block. Take is called before the siblings are started.
+func (e *Exchange) Take(f func(Moved)) { e.taker = f }
 
-func appendAddr(b []byte, addr string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(addr)))
-	return append(b, addr...)
-}
-
-var errTwice = errors.New("a proxied request is not proxied again")
-
-// bare unwraps nc. To what was read it appends what a wrapper has read and keeps.
-func bare(nc net.Conn, read []byte) (syscall.Conn, []byte, error) {
-	for {
-		switch c := nc.(type) {
-		case *resumed:
-			if c.remote != nil {
-				return nil, nil, errTwice
-			}
-			read = append(read, c.read...)
-			nc = c.Conn
-		case *net.TCPConn:
-			return c, read, nil
-		case *net.UnixConn:
-			return c, read, nil
-		case interface{ NetConn() net.Conn }:
-			inner := c.NetConn()
-			if _, wraps := inner.(interface{ NetConn() net.Conn }); !wraps {
-				if _, bare := inner.(syscall.Conn); !bare {
-					// It still has something that was read, and says so by hiding the rest.
-					early := make([]byte, 4096)
-					n, err := inner.Read(early)
-					if err != nil {
-						return nil, nil, err
-					}
-					read = append(read, early[:n]...)
-					continue
-				}
-			}
-			nc = inner
-		default:
-			return nil, nil, fmt.Errorf("a %T cannot be handed over", nc)
-		}
+func (e *Exchange) receive(m siblings.Message) {
+	if err := e.handle(m); err != nil {
+		e.log.Warn("a sibling's message about connections is dropped", "sibling", m.From, "error", err)
 	}
 }
 
-// take takes a connection from a sibling.
-func (e *Exchange) take(m siblings.Message) {
+func (e *Exchange) handle(m siblings.Message) error {
 	if m.FD < 0 {
-		return
+		l, err := parseLoad(m.Payload)
+		if err == nil {
+			e.hear(m.From, l)
+		}
+		return err
 	}
-	file := os.NewFile(uintptr(m.FD), "connection")
-	defer file.Close()
-	size, n := binary.Uvarint(m.Payload)
-	if n <= 0 || size > uint64(len(m.Payload)-n) {
-		e.log.Warn("a sibling's connection is dropped: not a message of this version", "sibling", m.From)
-		return
-	}
-	rest := m.Payload[n:]
-	nc, err := net.FileConn(file)
+	what, remote, read, err := parseConnection(m.Payload)
 	if err != nil {
-		e.log.Warn("a sibling's connection is lost", "sibling", m.From, "error", err)
-		return
+		closeFD(m.FD)
+		return err
 	}
-	c := &resumed{Conn: nc, read: rest[size:]}
-	if size > 0 {
-		c.remote = address(rest[:size])
-	}
-	e.mu.Lock()
-	select {
-	case <-e.closed:
-		e.mu.Unlock()
-		// Its session has been closed with the others.
-		_, _ = nc.Write([]byte(gone))
-		_ = nc.Close()
-		return
-	default:
+	if !e.deliver(Moved{FD: m.FD, Read: read, Remote: remote, Offered: what >= offered}) {
+		e.late(m.FD, what, read)
+		return nil
 	}
 	e.taken.Add(1)
+	return nil
+}
+
+// deliver has the worker serve m; it is false when that takes none any more.
+func (e *Exchange) deliver(m Moved) bool {
+	if e.taker != nil {
+		select {
+		case <-e.closed:
+			return false
+		default:
+		}
+		e.taker(m)
+		return true
+	}
+	return e.queue(m)
+}
+
+// late deals with a connection that comes when the worker takes none any more.
+func (e *Exchange) late(fd int, what byte, read []byte) {
+	defer closeFD(fd)
+	switch {
+	case what == forSession:
+		answer(fd, gone) // with the others
+	case what == lastOffer || e.offer(fd, read, what+1) != nil:
+		if len(read) > 0 {
+			answer(fd, busy)
+		}
+	}
+}
+
+// queue has Accept return a connection, and is false after Close.
+func (e *Exchange) queue(m Moved) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	select {
+	case <-e.closed:
+		return false
+	default:
+	}
+	nc, err := netConn(m.FD)
+	if err != nil {
+		e.log.Warn("a sibling's connection is lost", "error", err)
+		return true
+	}
+	c := &resumed{Conn: nc, read: m.Read, offered: m.Offered}
+	if m.Remote != "" {
+		c.remote = address(m.Remote)
+	}
 	e.waiting = append(e.waiting, c)
-	e.mu.Unlock()
 	select {
 	case e.more <- struct{}{}:
 	default:
 	}
+	return true
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener, for what siblings give.
 func (e *Exchange) Accept() (net.Conn, error) {
 	for {
 		e.mu.Lock()
 		if len(e.waiting) > 0 {
 			c := e.waiting[0]
+			e.waiting[0] = nil
 			e.waiting = e.waiting[1:]
 			e.mu.Unlock()
 			return c, nil
@@ -242,14 +211,37 @@ func (e *Exchange) Accept() (net.Conn, error) {
 func (e *Exchange) Addr() net.Addr { return e.addr }
 
 // Close implements net.Listener. What was taken before is still accepted; what comes
-// after is told that its session is gone.
+// after is told that its session is gone, or offered to another sibling. Connections can
+// still be given to siblings.
 func (e *Exchange) Close() error {
+	e.Leave()
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	select {
 	case <-e.closed:
+		e.mu.Unlock()
+		return nil
 	default:
-		close(e.closed)
 	}
+	close(e.closed)
+	e.mu.Unlock()
+	e.ticker.Stop()
+	e.tasks.Wait()
 	return nil
 }
+
+// netConn makes a net.Conn of a descriptor, which it takes.
+func netConn(fd int) (net.Conn, error) {
+	file := os.NewFile(uintptr(fd), "connection")
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+func closeFD(fd int) { _ = syscall.Close(fd) }
+
+func duplicate(fd int) (int, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	return own, os.NewSyscallError("fcntl", err)
+}
+
+// answer writes a short answer to a connection that is closed then.
+func answer(fd int, response string) { _, _ = syscall.Write(fd, []byte(response)) }

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +37,7 @@ type worker struct {
 	addr     string
 	exchange *handover.Exchange
 	siblings *siblings.Siblings
+	conns    atomic.Int64 // that it says it has
 }
 
 func start(t *testing.T, base string, secure *tls.Config) *worker {
@@ -50,12 +51,12 @@ func start(t *testing.T, base string, secure *tls.Config) *worker {
 		t.Fatal(err)
 	}
 	w := &worker{t: t, tag: s.Tag(), addr: l.Addr().String(), siblings: s}
-	w.exchange = handover.New(s, l.Addr(), slog.New(slog.DiscardHandler))
+	w.exchange = handover.New(&handover.Options{Siblings: s, Addr: l.Addr(), Conns: func() int { return int(w.conns.Load()) }})
 	loops, err := epoll.New(nil, &epoll.Options{Otherwise: gorilla.New(nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := std.New(w, &std.Options{TLS: secure, Context: ws.WithEngine(context.Background(), loops)})
+	engine := std.New(w, &std.Options{TLS: secure, Context: ws.WithEngine(context.Background(), loops), ConnContext: handover.ConnContext})
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = engine.Serve(l) })
 	serving.Go(func() { _ = engine.ServePlain(w.exchange) })
@@ -76,6 +77,12 @@ func start(t *testing.T, base string, secure *tls.Config) *worker {
 }
 
 func (w *worker) ServeHTTP(to http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/lasting" {
+		if !w.exchange.PassOn(to, r) {
+			fmt.Fprint(to, w.tag)
+		}
+		return
+	}
 	tag, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if tag != string(w.tag) {
 		if !w.exchange.Serve(to, r, siblings.Tag(tag)) {
@@ -144,12 +151,12 @@ func TestMove(t *testing.T) {
 	}
 	// It is counted when it has moved, and the other worker may answer before.
 	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		given, proxied, taken := a.exchange.Counts()
-		if given == 2 && proxied == 0 && taken == 1 {
+		n := a.exchange.Counts()
+		if n == (handover.Counts{Given: 2, Taken: 1}) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("given %d, proxied %d, taken %d", given, proxied, taken)
+			t.Fatalf("%+v", n)
 		}
 	}
 	if got := ask(a, "POST /%s/ HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello"); !strings.Contains(got, `"hello" <nil>`) {
@@ -197,7 +204,7 @@ func TestBodyOnItsWay(t *testing.T) {
 			fmt.Fprint(c, head+"\r\n"+body[:sent])
 		}
 		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			if _, _, taken := b.exchange.Counts(); taken > 0 {
+			if b.exchange.Counts().Taken > 0 {
 				break
 			}
 			if time.Now().After(end) {
@@ -258,8 +265,8 @@ func TestProxy(t *testing.T) {
 					t.Errorf("%s %q %v", answer.Status, body, err)
 				}
 			}
-			if given, proxied, _ := a.exchange.Counts(); given != 0 || proxied != 3 {
-				t.Errorf("given %d, proxied %d", given, proxied)
+			if n := a.exchange.Counts(); n != (handover.Counts{Proxied: 3}) {
+				t.Errorf("%+v", n)
 			}
 		})
 	}

@@ -61,16 +61,10 @@ func (e *Exchange) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, err
 	}
 	defer theirs.Close()
-	raw, err := theirs.SyscallConn()
-	if err != nil {
-		ours.Close()
-		return nil, err
-	}
-	var failed error
-	err = raw.Control(func(fd uintptr) {
-		failed = e.siblings.HandOver(to.tag, siblings.Connections, appendAddr(nil, to.remote), int(fd))
+	err = control(theirs, func(fd int) error {
+		return e.siblings.HandOver(to.tag, siblings.Connections, appendConnection(nil, forSession, to.remote), fd)
 	})
-	if err := errors.Join(err, failed); err != nil {
+	if err != nil {
 		ours.Close()
 		return nil, err
 	}

@@ -10,6 +10,8 @@ type resumed struct {
 	net.Conn
 	read   []byte
 	remote net.Addr // the client's, where the descriptor does not know it
+
+	offered bool // and not for a session that lives here
 }
 
 // address is a net.Addr as http.Request has it.

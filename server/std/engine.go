@@ -26,6 +26,9 @@ type Options struct {
 	NoHTTP2 bool
 	// Context, where it is set, is what the contexts of requests come from.
 	Context context.Context
+	// ConnContext, where it is set, makes the context of a connection's requests, as that
+	// of http.Server does.
+	ConnContext func(context.Context, net.Conn) context.Context
 	// Carried, where it is set, is how many connections were taken out of the engine and
 	// count against the limit.
 	Carried func() int
@@ -89,6 +92,7 @@ func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
 		ReadHeaderTimeout: e.limits.HeaderTimeout,
 		IdleTimeout:       e.limits.IdleTimeout,
 		ConnState:         connState,
+		ConnContext:       o.ConnContext,
 		ErrorLog:          slog.NewLogLogger(quiet{e.log.Handler()}, slog.LevelWarn),
 	}
 	if o.Context != nil {

@@ -1,0 +1,46 @@
+package handover
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Heard is what siblings have told: how many connections each has, sorted, without those
+// that take none.
+func (e *Exchange) Heard() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []string
+	for _, l := range e.loads {
+		if l.takes {
+			all = append(all, fmt.Sprint(l.conns))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+// Reparse is parseConnection or parseLoad, and the message made again of what they say.
+func Reparse(m []byte) ([]byte, error) {
+	if l, err := parseLoad(m); err == nil {
+		return appendLoad(nil, l), nil
+	}
+	what, remote, read, err := parseConnection(m)
+	if err != nil {
+		return nil, err
+	}
+	return append(appendConnection(nil, what, remote), read...), nil
+}
+
+// Messages are some of each kind.
+func Messages() [][]byte {
+	return [][]byte{
+		append(appendConnection(nil, forSession, ""), "GET / HTTP/1.1\r\nHost: h\r\n\r\n"...),
+		append(appendConnection(nil, offered, ""), "GET"...),
+		appendConnection(nil, lastOffer, ""),
+		appendConnection(nil, forSession, "192.0.2.1:80"),
+		appendLoad(nil, load{0, false}),
+		appendLoad(nil, load{70000, true}),
+	}
+}

@@ -108,9 +108,13 @@ class Pipe:
             kind = head >> 24
             if kind == BATCH:
                 new = loads(data[start:pos])
+                if self.aborted:
+                    # An abort that crossed an answer meant the request before.
+                    self.aborted.difference_update([item[0] for item in new])
                 items = new if items is None else items + new
             elif kind == OPEN:
                 item = loads(data[start:pos])
+                self.aborted.discard(item[0])
                 self.streams[item[0]] = Stream(item[0])
                 items = [item] if items is None else items + [item]
             else:

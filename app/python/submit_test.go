@@ -1,0 +1,73 @@
+package python_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/chaussette/chaussette/app/python"
+)
+
+// sink collects what comes back for one request.
+type sink struct {
+	head  chan *python.Answer // Answer and Start
+	data  chan python.Chunk
+	ended chan error // End; nil after Answer
+}
+
+func newSink() *sink {
+	return &sink{head: make(chan *python.Answer, 1), data: make(chan python.Chunk, 1000), ended: make(chan error, 1)}
+}
+
+func (s *sink) Answer(a *python.Answer) { s.head <- a; s.ended <- nil }
+func (s *sink) Start(a *python.Answer)  { s.head <- a }
+func (s *sink) Data(c python.Chunk)     { s.data <- c }
+func (s *sink) End(err error)           { s.ended <- err }
+func (s *sink) Credit(int)              {}
+
+func (s *sink) File(a *python.Answer, f *os.File, _, _ int64) {
+	_ = f.Close()
+	s.Answer(a)
+}
+
+// await returns what comes next, within reason.
+func await[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatalf("waited 20 seconds for %s", what)
+		panic("unreachable")
+	}
+}
+
+// An abort that crosses its answer names an id that the next request may have by then. That
+// one was not aborted: it once got a 499.
+func TestAbortThatCrossesItsAnswer(t *testing.T) {
+	each(t, "apps:hello", func(t *testing.T, s *served) {
+		env := new(python.Environ)
+		env.Reset()
+		env.Set("REQUEST_METHOD", "GET")
+		env.Set("PATH_INFO", "/")
+		request := &python.Request{Environ: env}
+		for range 300 {
+			for wait := range 20 {
+				call, err := s.Submit(request, newSink())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for begin := time.Now(); time.Since(begin) < time.Duration(wait)*10*time.Microsecond; {
+				}
+				call.Abort()
+			}
+			kept := newSink()
+			if _, err := s.Submit(request, kept); err != nil {
+				t.Fatal(err)
+			}
+			if a := await(t, "the answer", kept.head); a.Status != 200 {
+				t.Fatalf("a request that was not aborted: %d", a.Status)
+			}
+		}
+	})
+}

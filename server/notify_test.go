@@ -21,7 +21,7 @@ func TestSystemdIsTold(t *testing.T) {
 	defer systemd.Close()
 	expect := func(want string) {
 		t.Helper()
-		_ = systemd.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = systemd.SetReadDeadline(time.Now().Add(20 * time.Second))
 		b := make([]byte, 100)
 		if n, err := systemd.Read(b); err != nil || string(b[:n]) != want {
 			t.Errorf("systemd was told %q, %v; want %q", b[:n], err, want)

@@ -47,7 +47,7 @@ func (l *logBuffer) String() string {
 // wait waits for a match of pattern, and returns its groups.
 func (l *logBuffer) wait(t *testing.T, pattern string) []string {
 	t.Helper()
-	end := time.After(10 * time.Second)
+	end := time.After(20 * time.Second)
 	for {
 		if m := regexp.MustCompile(pattern).FindStringSubmatch(l.String()); m != nil {
 			return m
@@ -208,7 +208,7 @@ func TestSpawnWithABufferingBackend(t *testing.T) {
 	}
 	defer slow.Close()
 	_, _ = io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nha")
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
 	r, err := client.Post("http://"+address, "text/plain", strings.NewReader("quick"))
 	if err != nil {
 		t.Fatalf("while another request arrives: %v", err)

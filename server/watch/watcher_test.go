@@ -46,7 +46,7 @@ func TestWatcherSeesChanges(t *testing.T) {
 			_ = os.Rename(filepath.Join(folder, "pkg/tmp.txt"), filepath.Join(folder, "pkg/replace.py"))
 		},
 	} {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		path, err := changed(ctx, func() { write("data.log")(); write(".git/x.go")(); change() }, folder)
 		if err != nil || filepath.Base(path) != name {
 			t.Errorf("%s: noticed %q, %v", name, path, err)

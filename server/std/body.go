@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,13 +18,26 @@ type body struct {
 	timeout  time.Duration
 	response *response
 	// ended: by its end or an error; the deadline is off. A proxy may read on in another
-	// goroutine while its handler returns.
+	// goroutine while its handler returns, and after.
 	ended atomic.Bool
+
+	mu sync.Mutex // held over the setting of a deadline
+	// returned: the handler has, and control may not be used (in HTTP/2 it panics).
+	returned bool
+}
+
+// setDeadline does nothing once the handler has returned.
+func (b *body) setDeadline(t time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.returned {
+		_ = b.control.SetReadDeadline(t)
+	}
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	if b.timeout > 0 && !b.ended.Load() {
-		_ = b.control.SetReadDeadline(time.Now().Add(b.timeout))
+		b.setDeadline(time.Now().Add(b.timeout))
 	}
 	n, err := b.from.Read(p)
 	if err != nil && !b.ended.Load() {
@@ -42,7 +56,7 @@ func (b *body) end(err error) {
 		b.exceeded(http.StatusRequestTimeout)
 	case b.timeout > 0:
 		// net/http reads on now, to notice a client that leaves: as long as it takes.
-		_ = b.control.SetReadDeadline(time.Time{})
+		b.setDeadline(time.Time{})
 	}
 }
 
@@ -66,8 +80,11 @@ const (
 	lingerMax = 256 << 10 // as much as net/http reads
 )
 
-// finish reads what the app has left, within bounds.
+// finish reads what the app has left, within bounds. It is called when the handler returns.
 func (b *body) finish(r *http.Request) {
+	b.mu.Lock()
+	b.returned = true
+	b.mu.Unlock()
 	if b.ended.Load() || b.response.hijacked || r.ProtoMajor > 1 {
 		return
 	}

@@ -90,6 +90,37 @@ func TestDrainHTTP2(t *testing.T) {
 	}
 }
 
+// A proxy in the app reads a body in another goroutine, after its handler has returned as
+// well: what it proxies to has answered before. The worker ended by it, in HTTP/2.
+func TestBodyReadAfterTheHandler(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		returned, read := make(chan bool), make(chan error, 1)
+		s := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+			go func() {
+				<-returned
+				_, err := r.Body.Read(make([]byte, 1))
+				read <- err
+			}()
+		}, std.Options{})
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetHTTP1(!http2)
+		transport.Protocols.SetUnencryptedHTTP2(http2)
+		defer transport.CloseIdleConnections()
+		body, send := io.Pipe()
+		defer send.Close()
+		client := http.Client{Transport: transport, Timeout: patience}
+		r, err := client.Post("http://"+s.addr, "text/plain", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		close(returned)
+		if err := <-read; err == nil {
+			t.Errorf("HTTP/2 %v: a body was read that is no more", http2)
+		}
+	}
+}
+
 func TestMaxConnectionsWithTLS(t *testing.T) {
 	tlsConfig, transport := certificate(t)
 	defer transport.CloseIdleConnections()

@@ -267,8 +267,19 @@ func (r *msgpackReader) value(depth int) error {
 		r.out = b.data
 		return err
 	case msgpcode.IsBin(code):
-		p, err := r.d.DecodeBytes()
-		return errors.Join(err, r.attach(p))
+		n, err := r.d.DecodeBytesLen()
+		if err != nil {
+			return err
+		}
+		// DecodeBytes would make room for what five bytes claim: up to 4 GiB.
+		if n > r.source.Len() {
+			return syntax(ErrFormat, "binary of %d bytes", n)
+		}
+		p := make([]byte, n)
+		if err := r.d.ReadFull(p); err != nil {
+			return err
+		}
+		return r.attach(p)
 	case msgpcode.IsFixedArray(code), code == msgpcode.Array16, code == msgpcode.Array32:
 		return r.array(depth)
 	case msgpcode.IsFixedMap(code), code == msgpcode.Map16, code == msgpcode.Map32:

@@ -147,6 +147,9 @@ func newTag() Tag {
 	return Tag(b)
 }
 
+// Key is what the siblings have in common: Options.Key.
+func (s *Siblings) Key() string { return s.options.Key }
+
 // Tag is this worker's own.
 func (s *Siblings) Tag() Tag { return s.tag }
 

@@ -34,6 +34,7 @@ type Memory struct {
 	mu      sync.RWMutex // guards what follows; not held while delivering
 	sockets map[SocketID]Socket
 	rooms   map[Room]*room
+	watch   func(Room, bool) // nil where nobody does
 
 	log *history // for recovery; nil without
 }
@@ -48,12 +49,25 @@ func InMemory(string, Handler) (Adapter, error) { return NewMemory(), nil }
 
 var _ Adapter = (*Memory)(nil)
 
+// OnRooms has f called with true when a room has got its first socket, and with false
+// when its last has left; the rooms of ids are among them. f is called in the order in
+// which that happens; it does not block, and calls no method of a. OnRooms is called
+// before anything else.
+func (a *Memory) OnRooms(f func(r Room, filled bool)) { a.watch = f }
+
+func (a *Memory) tellLocked(r Room, filled bool) {
+	if a.watch != nil {
+		a.watch(r, filled)
+	}
+}
+
 // Add implements Adapter.
 func (a *Memory) Add(s Socket) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Membership().added = true
 	a.sockets[s.ID()] = s
+	a.tellLocked(Room(s.ID()), true)
 }
 
 // Remove implements Adapter.
@@ -71,6 +85,7 @@ func (a *Memory) Remove(s Socket) {
 	m.first = nil
 	if a.sockets[s.ID()] == s {
 		delete(a.sockets, s.ID())
+		a.tellLocked(Room(s.ID()), false)
 	}
 }
 
@@ -84,6 +99,7 @@ func (a *Memory) dropLocked(m *member) {
 	r.members = r.members[:end]
 	if end == 0 {
 		delete(a.rooms, r.name)
+		a.tellLocked(r.name, false)
 	}
 }
 
@@ -109,6 +125,7 @@ next:
 		if r == nil {
 			r = &room{name: name}
 			a.rooms[name] = r
+			a.tellLocked(name, true)
 		}
 		m.first = &member{s, r, m.first, len(r.members)}
 		r.members = append(r.members, m.first)

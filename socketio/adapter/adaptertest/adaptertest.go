@@ -101,6 +101,12 @@ func (s *Socket) Disconnect(closing bool) {
 	s.disconnected = fmt.Sprint("closing ", closing)
 }
 
+// NewSocket returns a Socket for a that is not added to it. It gives no answers.
+func NewSocket(a adapter.Adapter, id adapter.SocketID) *Socket { return &Socket{id: id, adapter: a} }
+
+// Events are what the socket got: the JSON of each packet.
+func (s *Socket) Events() []string { return s.all() }
+
 // Handler is an adapter.Handler that answers with its name.
 type Handler struct {
 	Name string

@@ -32,9 +32,14 @@ type Bus interface {
 // Adapter is the adapter.Adapter of a worker among others. Who has the Bus calls Receive
 // with what comes, and Left when a worker has gone.
 type Adapter struct {
+	*state
+	bus Bus
+}
+
+// state is what an Adapter shares with those of Among.
+type state struct {
 	*adapter.Memory
 	namespace string
-	bus       Bus
 	handler   adapter.Handler
 	timeout   time.Duration
 
@@ -56,8 +61,8 @@ const DefaultTimeout = 5 * time.Second
 
 // New returns the adapter of a namespace whose local part is memory.
 func New(namespace string, memory *adapter.Memory, bus Bus, h adapter.Handler) *Adapter {
-	return &Adapter{Memory: memory, namespace: namespace, bus: bus, handler: h, timeout: DefaultTimeout,
-		requests: map[uint64]*request{}, asking: map[asker][]func(){}}
+	return &Adapter{bus: bus, state: &state{Memory: memory, namespace: namespace, handler: h, timeout: DefaultTimeout,
+		requests: map[uint64]*request{}, asking: map[asker][]func(){}}}
 }
 
 var _ adapter.Adapter = (*Adapter)(nil)

@@ -3,10 +3,14 @@
 package siblings
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -61,18 +65,52 @@ func (h *Hub) Recovering(r adapter.Recovery) adapter.Factory {
 
 func (h *Hub) join(namespace string, handler adapter.Handler, memory *adapter.Memory) *cluster.Adapter {
 	s := &space{hub: h, name: namespace}
-	s.adapter = cluster.New(namespace, memory, s, handler)
+	a := cluster.New(namespace, memory, s, handler)
+	s.enter(a)
+	return a
+}
+
+// A Receiver takes what comes by a Bus: a *cluster.Adapter does. Its methods do not block.
+type Receiver interface {
+	// Receive takes a message. An error means that it is none.
+	Receive(from cluster.Worker, message []byte) error
+	// Left says that nothing comes from this worker any more.
+	Left(cluster.Worker)
+}
+
+// Join makes a namespace known, and returns its Bus, for an adapter that has further ways
+// to other workers.
+func (h *Hub) Join(namespace string, r Receiver) cluster.Bus {
+	s := &space{hub: h, name: namespace}
+	s.enter(r)
+	return s
+}
+
+// Group names the workers on this socket. No other workers anywhere have this name.
+func (h *Hub) Group() string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // where there is none, the name of the host does
+	host, _ := os.Hostname()
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %q", boot, host, h.siblings.Key()))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// Tag is this worker's: the others know it as the cluster.Worker of this name.
+func (h *Hub) Tag() cluster.Worker { return cluster.Worker(h.siblings.Tag()) }
+
+// enter makes s known to this worker and the others.
+func (s *space) enter(r Receiver) {
+	h := s.hub
+	s.receiver = r
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.spaces[namespace] = s
+	h.spaces[s.name] = s
 	for t, names := range h.theirs {
-		if names[namespace] {
+		if names[s.name] {
 			s.add(t)
 		}
 	}
 	// Under the lock, so that a leave and an enter go out in their order.
 	_, _ = h.siblings.Broadcast(siblings.SocketIO, s.message(enter, nil))
-	return s.adapter
 }
 
 func (h *Hub) watch(t siblings.Tag, joined bool) {
@@ -90,7 +128,7 @@ func (h *Hub) watch(t siblings.Tag, joined bool) {
 	h.mu.Unlock()
 	for _, s := range left {
 		s.remove(t)
-		s.adapter.Left(cluster.Worker(t))
+		s.receiver.Left(cluster.Worker(t))
 	}
 }
 
@@ -136,18 +174,18 @@ func (h *Hub) handle(m siblings.Message) error {
 	switch m.Payload[0] {
 	case leave:
 		s.remove(m.From)
-		s.adapter.Left(cluster.Worker(m.From))
+		s.receiver.Left(cluster.Worker(m.From))
 	case say:
-		return s.adapter.Receive(cluster.Worker(m.From), message)
+		return s.receiver.Receive(cluster.Worker(m.From), message)
 	}
 	return nil
 }
 
 // space is a namespace, as the cluster.Bus of its adapter.
 type space struct {
-	hub     *Hub
-	name    string
-	adapter *cluster.Adapter
+	hub      *Hub
+	name     string
+	receiver Receiver
 
 	mu     sync.Mutex // guards changes of what follows
 	others atomic.Pointer[[]cluster.Worker]

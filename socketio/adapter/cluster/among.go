@@ -1,0 +1,31 @@
+package cluster
+
+// Others are the workers that share the namespace by the Bus, without this one.
+func (a *Adapter) Others() []Worker { return a.bus.Others() }
+
+// Among returns a as it is with these workers alone, whoever joins or leaves meanwhile.
+// Who carries to further workers what these get calls the methods of what Among returns,
+// and knows who has got it. It is not closed.
+func (a *Adapter) Among(workers []Worker) *Adapter {
+	return &Adapter{state: a.state, bus: &group{a.bus, workers}}
+}
+
+// group is a Bus to some of the workers of another one.
+type group struct {
+	Bus
+	workers []Worker
+}
+
+// Others implements Bus.
+func (g *group) Others() []Worker { return g.workers }
+
+// Broadcast implements Bus.
+func (g *group) Broadcast(message []byte) error {
+	var err error
+	for _, w := range g.workers {
+		if one := g.Send(w, message); one != nil {
+			err = one
+		}
+	}
+	return err
+}

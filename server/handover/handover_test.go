@@ -149,16 +149,7 @@ func TestMove(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
-	// It is counted when it has moved, and the other worker may answer before.
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		n := a.exchange.Counts()
-		if n == (handover.Counts{Given: 2, Taken: 1}) {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%+v", n)
-		}
-	}
+	counted(t, a.exchange, handover.Counts{Given: 2, Taken: 1})
 	if got := ask(a, "POST /%s/ HTTP/1.1\nHost: h\nContent-Length: 5\n\nhello"); !strings.Contains(got, `"hello" <nil>`) {
 		t.Error(got)
 	}

@@ -149,6 +149,10 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	srv.engine.ServeHTTP(w, r)
 }
 
+// ServeExchange is ServeHTTP for who has the request in another form; see
+// engineio.Server.ServeExchange.
+func (srv *Server) ServeExchange(x engineio.Exchange) bool { return srv.engine.ServeExchange(x) }
+
 // Drain refuses new clients and closes those there are, spread over the time until ctx
 // ends, so that they connect again, to another worker. OnDisconnect is told
 // ServerShutdown.

@@ -1,9 +1,9 @@
 package engineio
 
 import (
+	"bytes"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -15,30 +15,27 @@ var gzips = sync.Pool{New: func() any {
 	return z
 }}
 
-// write writes body, compressed if it is worth it and the client takes it.
-func (srv *Server) write(w http.ResponseWriter, r *http.Request, body []byte) {
-	h := w.Header()
-	if threshold := srv.options.CompressionThreshold; threshold < 0 || len(body) < threshold || !acceptsGzip(r) {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body)
+// ok answers with body, compressed if it is worth it and the client takes it.
+func (srv *Server) ok(a *asked, fields []Field, body []byte) {
+	if len(body) < srv.options.CompressionThreshold || !a.gzip {
+		a.respond(http.StatusOK, fields, body)
 		return
 	}
-	h.Set("Content-Encoding", "gzip")
-	h.Add("Vary", "Accept-Encoding")
+	var packed bytes.Buffer
 	z := gzips.Get().(*gzip.Writer)
-	z.Reset(w)
+	z.Reset(&packed)
 	_, _ = z.Write(body)
 	_ = z.Close()
 	gzips.Put(z)
+	fields = append(fields[:len(fields):len(fields)], Field{"Content-Encoding", "gzip"}, Field{"Vary", "Accept-Encoding"})
+	a.respond(http.StatusOK, fields, packed.Bytes())
 }
 
-func acceptsGzip(r *http.Request) bool {
-	for _, value := range r.Header["Accept-Encoding"] {
-		for part := range strings.SplitSeq(value, ",") {
-			coding, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
-			if strings.EqualFold(strings.TrimSpace(coding), "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
-				return true
-			}
+func acceptsGzip(accepted string) bool {
+	for part := range strings.SplitSeq(accepted, ",") {
+		coding, quality, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") && strings.ReplaceAll(quality, " ", "") != "q=0" {
+			return true
 		}
 	}
 	return false

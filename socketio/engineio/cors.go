@@ -7,36 +7,29 @@ import (
 	"strings"
 )
 
-// cors lets pages of other origins read the answer, if they may, and answers preflight
-// requests: then it returns true.
-func (srv *Server) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
+// preflight answers a browser's question whether a page of another origin may make a
+// request; others it leaves.
+func (a *asked) preflight() (answered bool) {
+	if !a.foreign || a.Method() != http.MethodOptions {
 		return false
 	}
-	h := w.Header()
-	h.Add("Vary", "Origin")
-	if originAllowed(origin, srv.options.Origins) {
-		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Allow-Credentials", "true")
-	}
-	if r.Method != http.MethodOptions {
-		return false
-	}
-	if h.Get("Access-Control-Allow-Origin") != "" {
-		h.Set("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
-		if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-			h.Set("Access-Control-Allow-Headers", asked)
+	var fields []Field
+	if a.origin != "" {
+		fields = []Field{{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"}, {"Access-Control-Max-Age", "600"}}
+		if wanted := a.Header("Access-Control-Request-Headers"); wanted != "" {
+			fields = append(fields, Field{"Access-Control-Allow-Headers", wanted})
 		}
-		h.Set("Access-Control-Max-Age", "600")
 	}
-	w.WriteHeader(http.StatusNoContent)
+	a.respond(http.StatusNoContent, fields, nil)
 	return true
 }
 
 // originAllowed tells whether a pattern fits: "*", a whole origin, or a host, in which a
 // star stands for one or more labels.
 func originAllowed(origin string, patterns []string) bool {
+	if len(patterns) == 0 {
+		return false
+	}
 	u, err := url.Parse(origin)
 	if err != nil {
 		return false

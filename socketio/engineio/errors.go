@@ -35,11 +35,13 @@ var (
 	errDirection = errors.New("heartbeat in the wrong direction")
 )
 
-func refuse(w http.ResponseWriter, status int, e *Error) {
+var fieldsJSON = []Field{{"Content-Type", "application/json"}}
+
+// refuse answers a request that cannot be served.
+func (srv *Server) refuse(a *asked, e *Error, more ...Field) {
+	srv.options.Logger.Info("engine.io request refused", "code", e.Code, "reason", e.Message, "remote", a.RemoteAddr(), "url", a.Path())
 	body, _ := json.Marshal(e)
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	a.respond(statusOf(e), append(more[:len(more):len(more)], fieldsJSON...), body)
 }
 
 func statusOf(e *Error) int {

@@ -73,8 +73,8 @@ func (srv *Server) newSession(r *http.Request, revision Revision, value any) *Se
 	}
 }
 
-// cookie is the header that sets Options.Cookie, or nil.
-func (srv *Server) cookie(id SID) http.Header {
+// cookie is the header field that sets Options.Cookie, or none.
+func (srv *Server) cookie(id SID) []Field {
 	if srv.options.Cookie == nil {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (srv *Server) cookie(id SID) http.Header {
 	}
 	c.HttpOnly = true
 	c.Value = string(id)
-	return http.Header{"Set-Cookie": {c.String()}}
+	return []Field{{"Set-Cookie", c.String()}}
 }
 
 // randomID returns n characters with 6 random bits each.

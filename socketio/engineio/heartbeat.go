@@ -64,7 +64,7 @@ func (s *Session) overdueLocked() bool {
 // armLocked sets the timer to whatever is due first.
 func (s *Session) armLocked() {
 	due := s.beat
-	for _, at := range [...]int64{s.limit, s.expires, s.probe.deadline()} {
+	for _, at := range [...]int64{s.limit, s.expires, s.probe.deadline(), s.polling.deadline()} {
 		if at != 0 && (due == 0 || at < due) {
 			due = at
 		}
@@ -113,8 +113,13 @@ func (e *expirer) Expire(*wheel.Timer) {
 	if at := s.probe.deadline(); at != 0 && now >= at {
 		s.dropProbeLocked()
 	}
+	var over *poll
+	if at := s.polling.deadline(); at != 0 && now >= at {
+		over = s.polling.take()
+	}
 	s.armLocked()
 	s.mu.Unlock()
+	s.finish(over, PacketNoop)
 	if ping {
 		s.control(packet{typ: PacketPing})
 	}

@@ -2,20 +2,12 @@ package engineio
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 )
 
 // JSONP is for pages that may not make requests to our host but may load scripts from it:
 // a poll is answered with a call of a function, and a POST is a form.
-
-func isJSONP(r *http.Request, revision Revision) bool {
-	if revision == Revision09 {
-		return strings.Contains(r.URL.Path, "/jsonp-polling/")
-	}
-	return r.URL.Query().Has("j")
-}
 
 // jsonp wraps body for function number j of the client. Of j only digits are used: the
 // rest could be a script.

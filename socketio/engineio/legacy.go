@@ -16,66 +16,99 @@ import (
 //	1/TRANSPORT/SID         websocket, xhr-polling, jsonp-polling
 //	1//SID, ?disconnect     the client leaves
 
-// serve09 serves the path rest below 1/.
-func (srv *Server) serve09(w http.ResponseWriter, r *http.Request, rest string) {
+// path09 takes the path below 1/ apart.
+func path09(rest string) (transport string, id SID) {
+	rest = strings.TrimPrefix(strings.TrimPrefix(rest, "1"), "/")
+	transport, sid, _ := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
+	return transport, SID(sid)
+}
+
+// serve09 is ServeExchange for the path rest, which begins with 1.
+func (srv *Server) serve09(x Exchange, rest string) bool {
+	transport, id := path09(rest)
+	parameter := ""
+	switch transport {
+	case "":
+		parameter = "jsonp"
+	case "jsonp-polling":
+		parameter = "i"
+	}
+	a := srv.ask(x, parameter)
+	if a.preflight() {
+		return true
+	}
 	if !slices.Contains(srv.options.Revisions, Revision09) {
-		srv.refuse(w, r, ErrUnsupported)
-		return
+		srv.refuse(a, ErrUnsupported)
+		return true
 	}
-	transport, id, _ := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	if id == "" && transport == "" {
-		srv.handshake09(w, r)
-		return
+		srv.handshake09(a)
+		return true
 	}
-	s := srv.Session(SID(id))
-	if s == nil && srv.elsewhere(w, r, SID(id)) {
-		return
+	s := srv.Session(id)
+	if s == nil && srv.options.Elsewhere != nil {
+		return false
 	}
 	if s == nil || s.revision != Revision09 {
-		w.Header().Set("Connection", "close")
-		srv.refuse(w, r, ErrUnknownSID)
-		return
+		srv.refuse(a, ErrUnknownSID, Field{"Connection", "close"})
+		return true
 	}
-	if transport == "" || r.URL.Query().Has("disconnect") {
+	if transport == "" || a.leaves {
 		s.closedByClient()
-		w.WriteHeader(http.StatusOK)
-		return
+		a.respond(http.StatusOK, fieldsText, nil)
+		return true
 	}
 	switch transport {
 	case "websocket":
-		if !ws.IsUpgrade(r) {
-			srv.refuse(w, r, ErrBadRequest)
-			return
+		if a.upgrades() {
+			return false
 		}
-		srv.openWebSocket09(w, r, s)
+		srv.refuse(a, ErrBadRequest)
 	case "xhr-polling", "jsonp-polling":
-		switch r.Method {
+		switch a.Method() {
 		case http.MethodGet:
 			srv.connect09(s)
-			srv.servePoll(w, r, s)
+			srv.servePoll(a, s)
 		case http.MethodPost:
-			srv.servePost(w, r, s)
+			srv.servePost(a, s)
 		default:
-			srv.refuse(w, r, ErrBadHandshakeMethod)
+			srv.refuse(a, ErrBadHandshakeMethod)
 		}
 	default:
-		srv.refuse(w, r, ErrUnknownTransport)
+		srv.refuse(a, ErrUnknownTransport)
+	}
+	return true
+}
+
+// serveHTTP09 is serveHTTP for 0.9.
+func (srv *Server) serveHTTP09(w http.ResponseWriter, r *http.Request, rest string) {
+	transport, id := path09(rest)
+	s := srv.Session(id)
+	switch {
+	case s == nil && srv.options.Elsewhere != nil && srv.options.Elsewhere(w, r, id):
+	case s == nil || s.revision != Revision09:
+		srv.refuseHTTP(w, r, ErrUnknownSID, Field{"Connection", "close"})
+	case transport != "websocket":
+		srv.refuseHTTP(w, r, ErrBadRequest)
+	default:
+		srv.openWebSocket09(w, r, s)
 	}
 }
 
 // handshake09 opens a session that has no transport yet: until then it is one on polling
 // that nobody polls, and it ends like one that was left.
-func (srv *Server) handshake09(w http.ResponseWriter, r *http.Request) {
-	value, err := srv.allow(r)
-	if err != nil {
-		srv.refuse(w, r, &Error{ErrForbidden.Code, err.Error()})
+func (srv *Server) handshake09(a *asked) {
+	r := a.Request()
+	value, refused := srv.allow(r)
+	if refused != nil {
+		srv.refuse(a, refused)
 		return
 	}
 	s := srv.newSession(r, Revision09, value)
 	s.head = newHandshake(r)
 	s.polling = &polling{}
 	if err := srv.add(s); err != nil {
-		srv.unavailable(w, r, err)
+		a.unavailable(srv, err)
 		return
 	}
 	s.mu.Lock()
@@ -93,16 +126,11 @@ func (srv *Server) handshake09(w http.ResponseWriter, r *http.Request) {
 	// The client counts from one heartbeat to the next.
 	timeout := int((o.PingInterval + o.PingTimeout) / time.Second)
 	answer := fmt.Sprintf("%s:%d:%d:%s", s.id, max(timeout, 1), max(timeout, 1), transports)
-	for name, values := range srv.cookie(s.id) {
-		w.Header()[name] = values
-	}
-	if j := r.URL.Query().Get("jsonp"); j != "" {
-		w.Header().Set("Content-Type", "text/javascript; charset=UTF-8")
-		_, _ = w.Write(jsonp09([]byte(answer), j))
+	if a.jsonp {
+		a.respond(http.StatusOK, append(srv.cookie(s.id), fieldsScript...), jsonp09([]byte(answer), a.number))
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
-	_, _ = w.Write([]byte(answer))
+	a.respond(http.StatusOK, append(srv.cookie(s.id), fieldsText...), []byte(answer))
 }
 
 // connect09 begins the session, when its first transport is there.
@@ -131,7 +159,7 @@ func (srv *Server) openWebSocket09(w http.ResponseWriter, r *http.Request, s *Se
 	taken := s.conn != nil || s.state != stateOpen
 	s.mu.Unlock()
 	if taken {
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuseHTTP(w, r, ErrBadRequest)
 		return
 	}
 	conn := srv.accept(w, r, nil)
@@ -144,9 +172,10 @@ func (srv *Server) openWebSocket09(w http.ResponseWriter, r *http.Request, s *Se
 		_ = conn.Close(ws.StatusPolicyViolation, "there is another one")
 		return
 	}
-	s.polling.finish(PacketNoop)
+	last := s.polling.take()
 	s.conn, s.polling = conn, nil
 	s.mu.Unlock()
+	s.finish(last, PacketNoop)
 	srv.connect09(s)
 	conn.Serve((*socket)(s))
 }

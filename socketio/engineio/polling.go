@@ -2,10 +2,9 @@ package engineio
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"strings"
-	"time"
+	"sync"
 )
 
 // polling is the transport of a session that comes by HTTP requests. It is guarded by the
@@ -13,16 +12,14 @@ import (
 type polling struct {
 	queue   []packet // what waits for a poll
 	size    int      // bytes in queue
-	poll    *poll    // the GET that waits, or has been told but not fetched yet
+	poll    *poll    // the GET that waits for what comes
 	posting bool     // a POST is being read
-	jsonp   bool
 }
 
-// poll is one GET.
+// poll is a GET. Whoever takes it off the session answers it.
 type poll struct {
-	ready    chan struct{} // closed when there is something to fetch
-	signaled bool
-	final    []packet // what it gets, in place of the queue
+	*asked
+	until int64 // when it ends without anything to fetch, in the server's time; 0 never
 }
 
 func (p *polling) push(q packet) {
@@ -31,124 +28,138 @@ func (p *polling) push(q packet) {
 }
 
 // waiting tells whether a poll is there for what comes.
-func (p *polling) waiting() bool { return p.poll != nil && !p.poll.signaled }
+func (p *polling) waiting() bool { return p.poll != nil }
 
-// wake ends the waiting of the poll, if there is one.
-func (p *polling) wake() {
-	if p.waiting() {
-		p.poll.signaled = true
-		close(p.poll.ready)
+func (p *polling) deadline() int64 {
+	if p == nil || p.poll == nil {
+		return 0
 	}
+	return p.poll.until
 }
 
-// finish ends the poll, if there is one, with nothing but a packet of this type.
-func (p *polling) finish(typ PacketType) {
-	if p.poll != nil && p.poll.final == nil {
-		p.poll.final = []packet{{typ: typ}}
-		p.wake()
-	}
+// take takes the poll that waits, or nil.
+func (p *polling) take() *poll {
+	g := p.poll
+	p.poll = nil
+	return g
 }
 
-// take returns what the poll gets.
-func (p *polling) take(g *poll) []packet {
-	if p.poll == g {
-		p.poll = nil
-	}
-	if g.final != nil {
-		return g.final
-	}
+// empty takes the queue.
+func (p *polling) empty() []packet {
 	queue := p.queue
 	p.queue, p.size = nil, 0
 	return queue
 }
 
-// servePoll answers a GET of s, when there is something for it.
-func (srv *Server) servePoll(w http.ResponseWriter, r *http.Request, s *Session) {
+// finish answers g, which may be nil, with nothing but a packet of this type.
+func (s *Session) finish(g *poll, typ PacketType) {
+	if g != nil {
+		s.server.answer(g.asked, s, []packet{{typ: typ}})
+	}
+}
+
+// flushLocked answers the poll that waits, if there is something for it, and unlocks.
+func (s *Session) flushLocked() {
+	p := s.polling
+	if p == nil || p.poll == nil || len(p.queue) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	g, packets := p.take(), p.empty()
+	closed := s.state == stateClosing
+	s.mu.Unlock()
+	if closed {
+		s.end(ForcedClose, nil) // that was the last of it
+	}
+	s.server.answer(g.asked, s, packets)
+}
+
+// servePoll has a GET of s answered, when there is something for it.
+func (srv *Server) servePoll(a *asked, s *Session) {
+	g := &poll{asked: a}
+	if s.revision == Revision09 { // it has polls end now and then
+		g.until = srv.now() + int64(srv.options.PingInterval)
+	}
+	a.OnGone(func() { s.pollGone(g) })
 	s.mu.Lock()
 	p := s.polling
 	if p == nil || s.state == stateClosed {
 		s.mu.Unlock()
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuse(a, ErrBadRequest)
 		return
 	}
 	if p.poll != nil {
 		s.mu.Unlock()
 		s.end(TransportError, errors.New("two polls at once"))
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuse(a, ErrBadRequest)
 		return
 	}
-	g := &poll{ready: make(chan struct{})}
 	p.poll = g
 	if s.probe != nil && s.probe.probed && len(p.queue) == 0 {
 		p.push(packet{typ: PacketNoop}) // the client is about to change over
 	}
-	if len(p.queue) > 0 {
-		p.wake()
+	if g.until != 0 {
+		s.armLocked()
 	}
-	s.mu.Unlock()
-
-	var noop <-chan time.Time
-	if s.revision == Revision09 { // it has polls end now and then
-		t := time.NewTimer(srv.options.PingInterval)
-		defer t.Stop()
-		noop = t.C
-	}
-	select {
-	case <-g.ready:
-	case <-noop:
-	case <-r.Context().Done():
-		s.mu.Lock()
-		gone := !g.signaled && p.poll == g
-		s.mu.Unlock()
-		if gone {
-			s.end(TransportClose, r.Context().Err())
-		}
-		return
-	}
-	s.mu.Lock()
-	packets := p.take(g)
-	closed := s.state == stateClosing
-	s.mu.Unlock()
-	if len(packets) == 0 {
-		packets = []packet{{typ: PacketNoop}}
-	}
-	if closed {
-		s.end(ForcedClose, nil)
-	}
-	srv.answer(w, r, s, packets)
+	s.flushLocked()
 }
 
-// answer writes packets as the body of a response.
-func (srv *Server) answer(w http.ResponseWriter, r *http.Request, s *Session, packets []packet) {
-	query := r.URL.Query()
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
-	h.Set("Cache-Control", "no-store")
-	var body []byte
+// pollGone ends s if its client has gone from g.
+func (s *Session) pollGone(g *poll) {
+	s.mu.Lock()
+	gone := s.polling != nil && s.polling.poll == g
+	if gone {
+		s.polling.poll = nil
+	}
+	s.mu.Unlock()
+	if gone {
+		s.end(TransportClose, errors.New("the client has gone from its poll"))
+	}
+}
+
+// Header fields of answers to polls.
+var (
+	fieldsText   = []Field{{"Content-Type", "text/plain; charset=UTF-8"}, {"Cache-Control", "no-store"}}
+	fieldsBinary = []Field{{"Content-Type", "application/octet-stream"}, {"Cache-Control", "no-store"}}
+	fieldsScript = []Field{{"Content-Type", "text/javascript; charset=UTF-8"}, {"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}}
+)
+
+// answer answers with packets.
+func (srv *Server) answer(a *asked, s *Session, packets []packet, more ...Field) {
+	fields := fieldsText
+	buffer := buffers.Get().(*[]byte)
+	body := (*buffer)[:0]
 	switch s.revision {
 	case Revision4:
-		body = appendPayload4(nil, packets)
+		body = appendPayload4(body, packets)
 	case Revision3:
-		if hasBinary(packets) && !query.Has("b64") && !query.Has("j") {
-			h.Set("Content-Type", "application/octet-stream")
-			body = appendBinaryPayload3(nil, packets)
+		if hasBinary(packets) && !a.text && !a.jsonp {
+			fields = fieldsBinary
+			body = appendBinaryPayload3(body, packets)
 		} else {
-			body = appendPayload3(nil, packets, s.bare.Load())
+			body = appendPayload3(body, packets, s.bare.Load())
 		}
 	default:
-		body = appendPayload09(nil, packets)
-		if query.Has("i") {
-			h.Set("Content-Type", "text/javascript; charset=UTF-8")
-			body = jsonp09(body, query.Get("i"))
+		body = appendPayload09(body, packets)
+	}
+	if a.jsonp {
+		fields = fieldsScript
+		if s.revision == Revision09 {
+			body = jsonp09(body, a.number)
+		} else {
+			body = jsonp(body, a.number)
 		}
 	}
-	if j := query.Get("j"); j != "" && s.revision != Revision09 {
-		h.Set("Content-Type", "text/javascript; charset=UTF-8")
-		h.Set("X-Content-Type-Options", "nosniff")
-		body = jsonp(body, j)
+	if len(more) > 0 {
+		fields = append(fields[:len(fields):len(fields)], more...)
 	}
-	srv.write(w, r, body)
+	srv.ok(a, fields, body)
+	if *buffer = body; cap(body) <= 64<<10 {
+		buffers.Put(buffer)
+	}
 }
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func hasBinary(packets []packet) bool {
 	for _, p := range packets {
@@ -159,59 +170,69 @@ func hasBinary(packets []packet) bool {
 	return false
 }
 
+// JSONP posts a form into a frame, in which some browsers show only HTML.
+var fieldsPosted = []Field{{"Content-Type", "text/html"}, {"X-Content-Type-Options", "nosniff"}}
+
 // servePost takes the packets of a POST.
-func (srv *Server) servePost(w http.ResponseWriter, r *http.Request, s *Session) {
+func (srv *Server) servePost(a *asked, s *Session) {
 	s.mu.Lock()
 	p := s.polling
 	if p == nil || s.state != stateOpen {
 		s.mu.Unlock()
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuse(a, ErrBadRequest)
 		return
 	}
 	if p.posting {
 		s.mu.Unlock()
 		s.end(TransportError, errors.New("two posts at once"))
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuse(a, ErrBadRequest)
 		return
 	}
 	p.posting = true
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		p.posting = false
-		s.mu.Unlock()
-	}()
+	refused := srv.takePost(a, s)
+	// Before the answer, after which the client may post again.
+	s.mu.Lock()
+	p.posting = false
+	s.mu.Unlock()
+	switch {
+	case refused == errPostTooLarge:
+		fields := append([]Field{{"Connection", "close"}}, plainText...)
+		a.respond(http.StatusRequestEntityTooLarge, fields, []byte("payload too large\n"))
+	case refused != nil:
+		srv.refuse(a, ErrBadRequest)
+	case s.revision == Revision09:
+		a.respond(http.StatusOK, fieldsPosted, []byte("1"))
+	default:
+		a.respond(http.StatusOK, fieldsPosted, []byte("ok"))
+	}
+}
 
-	body, err := srv.readBody(w, r)
+var errPostTooLarge = errors.New("payload too large")
+
+// takePost handles the packets of a POST. An error says that the client is refused; the
+// session has then been ended.
+func (srv *Server) takePost(a *asked, s *Session) error {
+	body, err := a.Body(srv.options.MaxPayload)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			srv.options.Logger.Warn("engine.io payload too large", "sid", s.id, "limit", srv.options.MaxPayload, "remote", r.RemoteAddr)
+			srv.options.Logger.Warn("engine.io payload too large", "sid", s.id, "limit", srv.options.MaxPayload, "remote", a.RemoteAddr())
 			s.end(TransportError, err)
-			w.Header().Set("Connection", "close")
-			http.Error(w, "payload too large", http.StatusRequestEntityTooLarge)
-			return
+			return errPostTooLarge
 		}
 		s.end(TransportClose, err)
-		srv.refuse(w, r, ErrBadRequest)
-		return
+		return err
 	}
-	if err := s.receivePayload(r, body); err != nil && !s.left() {
+	err = s.receivePayload(a, body)
+	if err != nil && !s.left() {
 		s.end(TransportError, err)
-		srv.refuse(w, r, ErrBadRequest)
-		return
-	} else if errors.Is(err, errPacket) || errors.Is(err, errPayload) || errors.Is(err, errDirection) {
-		srv.refuse(w, r, ErrBadRequest)
-		return
+		return err
 	}
-	answer := "ok"
-	if s.revision == Revision09 {
-		answer = "1"
+	if errors.Is(err, errPacket) || errors.Is(err, errPayload) || errors.Is(err, errDirection) {
+		return err
 	}
-	// JSONP posts a form into a frame, in which some browsers show only HTML.
-	w.Header().Set("Content-Type", "text/html")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = io.WriteString(w, answer)
+	return nil // what else there was, the client has left in peace
 }
 
 func (s *Session) left() bool {
@@ -220,20 +241,10 @@ func (s *Session) left() bool {
 	return s.state == stateClosed
 }
 
-func (srv *Server) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limited := http.MaxBytesReader(w, r.Body, srv.options.MaxPayload)
-	if n := r.ContentLength; n > 0 && n <= srv.options.MaxPayload {
-		body := make([]byte, n)
-		_, err := io.ReadFull(limited, body)
-		return body, err
-	}
-	return io.ReadAll(limited)
-}
-
 // receivePayload handles the packets of body.
-func (s *Session) receivePayload(r *http.Request, body []byte) error {
-	contentType := r.Header.Get("Content-Type")
-	if strings.HasPrefix(contentType, "application/x-www-form-urlencoded") && isJSONP(r, s.revision) {
+func (s *Session) receivePayload(a *asked, body []byte) error {
+	contentType := a.Header("Content-Type")
+	if strings.HasPrefix(contentType, "application/x-www-form-urlencoded") && a.jsonp {
 		var err error
 		if body, err = fromForm(body, s.revision); err != nil {
 			return err

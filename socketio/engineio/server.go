@@ -111,102 +111,157 @@ func (srv *Server) forget(s *Session) {
 
 // ServeHTTP serves what is under Options.Path.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rest, ok := strings.CutPrefix(r.URL.Path, srv.options.Path)
-	if !ok && r.URL.Path+"/" != srv.options.Path {
+	x := newHTTPExchange(w, r)
+	if srv.ServeExchange(x) {
+		x.wait()
+		return
+	}
+	rest, ok := srv.below(r.URL.Path)
+	switch {
+	case !ok:
 		http.NotFound(w, r)
-		return
+	case rest == "":
+		srv.serveHTTP(w, r)
+	default:
+		srv.serveHTTP09(w, r, rest)
 	}
-	if srv.cors(w, r) {
-		return
-	}
-	if rest == "1" || strings.HasPrefix(rest, "1/") {
-		srv.serve09(w, r, strings.TrimPrefix(rest[1:], "/"))
-		return
-	}
-	if rest != "" {
-		http.NotFound(w, r)
-		return
-	}
-	query := r.URL.Query()
-	transport := TransportName(query.Get("transport"))
-	if !srv.serves(transport) {
-		srv.refuse(w, r, ErrUnknownTransport)
-		return
-	}
-	if transport == WebSocket && !ws.IsUpgrade(r) {
-		srv.options.Logger.Warn("engine.io: websocket asked for without an Upgrade header; a proxy may remove it", "remote", r.RemoteAddr)
-		srv.refuse(w, r, ErrBadRequest)
-		return
-	}
-	if id := query.Get("sid"); id != "" {
-		srv.serveSession(w, r, transport, SID(id))
-		return
-	}
-	srv.serveHandshake(w, r, transport, query.Get("EIO"), query.Has("j"))
 }
 
-// serveSession serves a request of a session that exists.
-func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, transport TransportName, id SID) {
-	s := srv.Session(id)
-	if s == nil && srv.elsewhere(w, r, id) {
+// below cuts the server's path off, and is not ok for a path where nothing is: what is
+// left is empty, or begins with the 1 of the revision 0.9.
+func (srv *Server) below(path string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, srv.options.Path)
+	if !ok {
+		return "", len(path) == len(srv.options.Path)-1 && strings.HasPrefix(srv.options.Path, path)
+	}
+	return rest, rest == "" || rest == "1" || strings.HasPrefix(rest, "1/")
+}
+
+// ServeExchange serves x without waiting for anything: a poll is answered when there is
+// something to fetch. It is false, and x not touched, for what has to come to ServeHTTP: a
+// WebSocket, a session that Options.Elsewhere may know, and what is not under
+// Options.Path.
+func (srv *Server) ServeExchange(x Exchange) bool {
+	rest, ok := srv.below(x.Path())
+	if !ok {
+		return false
+	}
+	if rest != "" {
+		return srv.serve09(x, rest)
+	}
+	a := srv.ask(x, "j")
+	if a.preflight() {
+		return true
+	}
+	if a.transport == WebSocket && a.upgrades() && srv.serves(WebSocket) {
+		return false
+	}
+	switch {
+	case !srv.serves(a.transport):
+		srv.refuse(a, ErrUnknownTransport)
+	case a.transport == WebSocket:
+		srv.options.Logger.Warn("engine.io: websocket asked for without an Upgrade header; a proxy may remove it", "remote", x.RemoteAddr())
+		srv.refuse(a, ErrBadRequest)
+	case a.sid == "":
+		srv.serveHandshake(a)
+	default:
+		s := srv.Session(a.sid)
+		if s == nil && srv.options.Elsewhere != nil {
+			return false
+		}
+		srv.serveSession(a, s)
+	}
+	return true
+}
+
+// serveSession serves a request of s, which may be nil.
+func (srv *Server) serveSession(a *asked, s *Session) {
+	if s = s.timely(); s == nil {
+		srv.refuse(a, ErrUnknownSID)
 		return
 	}
+	switch a.Method() {
+	case http.MethodGet:
+		srv.servePoll(a, s)
+	case http.MethodPost:
+		srv.servePost(a, s)
+	default:
+		srv.refuse(a, ErrBadRequest)
+	}
+}
+
+// timely returns s unless it is nil, of 0.9, or has been silent for too long, which ends
+// it.
+func (s *Session) timely() *Session {
 	if s == nil || s.revision == Revision09 {
-		srv.refuse(w, r, ErrUnknownSID)
-		return
+		return nil
 	}
 	s.mu.Lock()
 	overdue := s.overdueLocked()
 	s.mu.Unlock()
 	if overdue {
 		s.end(PingTimeout, nil)
-		srv.refuse(w, r, ErrUnknownSID)
+		return nil
+	}
+	return s
+}
+
+// serveHTTP serves what an Exchange cannot: WebSockets, and sessions of other workers.
+func (srv *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	a := srv.ask(newHTTPExchange(w, r), "j")
+	s := srv.Session(a.sid)
+	if a.sid != "" && s == nil && srv.options.Elsewhere != nil && srv.options.Elsewhere(w, r, a.sid) {
 		return
 	}
 	switch {
-	case transport == WebSocket:
-		srv.upgrade(w, r, s)
-	case r.Method == http.MethodGet:
-		srv.servePoll(w, r, s)
-	case r.Method == http.MethodPost:
-		srv.servePost(w, r, s)
+	case a.transport != WebSocket:
+		srv.refuseHTTP(w, r, ErrUnknownSID)
+	case a.sid == "":
+		srv.handshakeWebSocket(w, r, a)
 	default:
-		srv.refuse(w, r, ErrBadRequest)
+		if s = s.timely(); s == nil {
+			srv.refuseHTTP(w, r, ErrUnknownSID)
+			return
+		}
+		srv.upgrade(w, r, s)
 	}
 }
 
-// elsewhere has another worker serve a request of a session that is not here.
-func (srv *Server) elsewhere(w http.ResponseWriter, r *http.Request, id SID) bool {
-	return srv.options.Elsewhere != nil && srv.options.Elsewhere(w, r, id)
+// refuseHTTP is refuse for a request that was to become a WebSocket.
+func (srv *Server) refuseHTTP(w http.ResponseWriter, r *http.Request, e *Error, more ...Field) {
+	x := newHTTPExchange(w, r)
+	srv.refuse(srv.ask(x, ""), e, more...)
+	x.wait()
 }
 
-// serveHandshake opens a session.
-func (srv *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transport TransportName, eio string, jsonp bool) {
+// admit checks what is the same for a handshake on either transport.
+func (srv *Server) admit(a *asked, r *http.Request) (revision Revision, value any, refused *Error) {
 	if r.Method != http.MethodGet {
-		srv.refuse(w, r, ErrBadHandshakeMethod)
-		return
+		return 0, nil, ErrBadHandshakeMethod
 	}
-	revision, ok := ParseRevision(eio)
+	revision, ok := ParseRevision(a.eio)
 	if !ok || revision == Revision09 || !slices.Contains(srv.options.Revisions, revision) {
-		srv.refuse(w, r, ErrUnsupported)
-		return
+		return 0, nil, ErrUnsupported
 	}
-	value, err := srv.allow(r)
-	if err != nil {
-		srv.refuse(w, r, &Error{ErrForbidden.Code, err.Error()})
-		return
-	}
-	if transport == WebSocket {
-		srv.openWebSocket(w, r, revision, value)
+	value, refused = srv.allow(r)
+	return revision, value, refused
+}
+
+// serveHandshake opens a session on polling.
+func (srv *Server) serveHandshake(a *asked) {
+	r := a.Request()
+	revision, value, refused := srv.admit(a, r)
+	if refused != nil {
+		srv.refuse(a, refused)
 		return
 	}
 	s := srv.newSession(r, revision, value)
 	s.head = newHandshake(r)
-	s.polling = &polling{jsonp: jsonp}
+	s.polling = &polling{}
 	// The open packet comes first, whatever others send to the session from now on.
 	s.polling.push(packet{PacketOpen, Message{Data: srv.open(s, true)}})
 	if err := srv.add(s); err != nil {
-		srv.unavailable(w, r, err)
+		a.unavailable(srv, err)
 		return
 	}
 	s.mu.Lock()
@@ -214,31 +269,31 @@ func (srv *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transp
 	s.mu.Unlock()
 	srv.handler.Open(s)
 	s.mu.Lock()
-	packets := s.polling.take(&poll{})
+	packets := s.polling.empty()
 	s.mu.Unlock()
-	for name, values := range srv.cookie(s.id) {
-		w.Header()[name] = values
-	}
-	srv.answer(w, r, s, packets)
+	srv.answer(a, s, packets, srv.cookie(s.id)...)
 }
 
-func (srv *Server) allow(r *http.Request) (any, error) {
+// handshakeWebSocket opens a session on WebSocket.
+func (srv *Server) handshakeWebSocket(w http.ResponseWriter, r *http.Request, a *asked) {
+	revision, value, refused := srv.admit(a, r)
+	if refused != nil {
+		srv.refuseHTTP(w, r, refused)
+		return
+	}
+	srv.openWebSocket(w, r, revision, value)
+}
+
+// allow asks Options.Allow.
+func (srv *Server) allow(r *http.Request) (value any, refused *Error) {
 	if srv.options.Allow == nil {
 		return nil, nil
 	}
-	return srv.options.Allow(r)
-}
-
-// refuse answers a request that cannot be served.
-func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
-	srv.options.Logger.Info("engine.io request refused", "code", e.Code, "reason", e.Message, "remote", r.RemoteAddr, "url", r.URL.Path)
-	refuse(w, statusOf(e), e)
-}
-
-func (srv *Server) unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	srv.options.Logger.Warn("engine.io request refused", "reason", err, "remote", r.RemoteAddr)
-	w.Header().Set("Retry-After", "5")
-	http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	value, err := srv.options.Allow(r)
+	if err != nil {
+		return nil, &Error{ErrForbidden.Code, err.Error()}
+	}
+	return value, nil
 }
 
 // Drain refuses new sessions and closes those there are, spread over the time until ctx

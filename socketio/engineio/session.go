@@ -15,7 +15,7 @@ import (
 // methods may be called from any goroutine, and none waits for the client.
 //
 // While nothing happens it has no goroutine and no timer of its own; on long-polling the
-// waiting request has one.
+// waiting request has one where it came by net/http.
 type Session struct {
 	server *Server
 	id     SID
@@ -145,7 +145,7 @@ func (s *Session) Send(messages ...Message) error {
 		m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
 		s.polling.push(packet{PacketMessage, m})
 	}
-	return s.flushLocked()
+	return s.boundLocked()
 }
 
 // SendPrepared is Send for what goes to many.
@@ -162,18 +162,18 @@ func (s *Session) SendPrepared(p *Prepared) error {
 	for _, m := range p.messages {
 		s.polling.push(packet{PacketMessage, m})
 	}
-	return s.flushLocked()
+	return s.boundLocked()
 }
 
-// flushLocked wakes the poll that waits for what was pushed, and unlocks.
-func (s *Session) flushLocked() error {
-	s.polling.wake()
-	if int64(s.polling.size) > s.server.options.MaxQueue && len(s.polling.queue) > 1 {
+// boundLocked is flushLocked for messages, too many of which end the session.
+func (s *Session) boundLocked() error {
+	p := s.polling
+	if !p.waiting() && int64(p.size) > s.server.options.MaxQueue && len(p.queue) > 1 {
 		s.mu.Unlock()
 		s.end(TransportError, ErrQueueFull)
 		return ErrQueueFull
 	}
-	s.mu.Unlock()
+	s.flushLocked()
 	return nil
 }
 
@@ -215,11 +215,10 @@ func (s *Session) closeFor(reason Reason) {
 	} else {
 		s.state = stateClosing
 		s.polling.push(packet{typ: PacketClose})
-		s.polling.wake()
 		s.beat, s.expires = 0, 0
 		s.limit = s.server.now() + int64(lingering)
 		s.armLocked()
-		s.mu.Unlock()
+		s.flushLocked()
 	}
 	s.server.handler.Close(s, reason)
 }
@@ -238,10 +237,12 @@ func (s *Session) end(reason Reason, err error) {
 	}
 	s.dropProbeLocked()
 	conn := s.conn
+	var last *poll
 	if s.polling != nil {
-		s.polling.finish(PacketClose)
+		last = s.polling.take()
 	}
 	s.mu.Unlock()
+	s.finish(last, PacketClose)
 	s.server.forget(s)
 	if conn != nil {
 		switch reason {
@@ -295,10 +296,12 @@ func (s *Session) receive(p packet) error {
 // closedByClient ends a session in peace: a waiting poll gets a noop.
 func (s *Session) closedByClient() {
 	s.mu.Lock()
+	var last *poll
 	if s.polling != nil {
-		s.polling.finish(PacketNoop)
+		last = s.polling.take()
 	}
 	s.mu.Unlock()
+	s.finish(last, PacketNoop)
 	s.end(TransportClose, nil)
 }
 
@@ -316,6 +319,5 @@ func (s *Session) control(p packet) {
 	}
 	p.Data = append([]byte(nil), p.Data...)
 	s.polling.push(p)
-	s.polling.wake()
-	s.mu.Unlock()
+	s.flushLocked()
 }

@@ -2,7 +2,6 @@ package engineio
 
 import (
 	"net/http"
-	"sync"
 
 	"github.com/chaussette/chaussette/ws"
 )
@@ -59,8 +58,6 @@ func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
 	return p, nil
 }
 
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
 // sendFrames sends messages, on conn, in one write.
 func (s *Session) sendFrames(conn *ws.Conn, messages []Message) error {
 	if len(messages) != 1 {
@@ -89,14 +86,17 @@ func (s *Session) sendControl(conn *ws.Conn, p packet) {
 }
 
 // accept upgrades r. Beyond it, the request has been answered.
-func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header http.Header) *ws.Conn {
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field) *ws.Conn {
 	if ws.EngineFrom(r.Context()) == nil {
 		r = r.WithContext(ws.WithEngine(r.Context(), srv.engine()))
 	}
 	options := srv.accepting
-	if header != nil {
+	if len(header) > 0 {
 		options = srv.acceptOptions()
-		options.Header = header
+		options.Header = http.Header{}
+		for _, f := range header {
+			options.Header.Add(f.Name, f.Value)
+		}
 	}
 	c, err := ws.Accept(w, r, options)
 	if err != nil {
@@ -152,7 +152,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 	allowed := s.conn == nil && s.probe == nil && s.state == stateOpen && !srv.options.NoUpgrade && s.revision != Revision09
 	s.mu.Unlock()
 	if !allowed {
-		srv.refuse(w, r, ErrBadRequest)
+		srv.refuseHTTP(w, r, ErrBadRequest)
 		return
 	}
 	conn := srv.accept(w, r, nil)
@@ -200,10 +200,9 @@ func (p *probe) Message(c *ws.Conn, typ ws.MessageType, data []byte) {
 		p.probed = true
 		_ = c.Send(ws.Text, []byte("3probe"))
 		// The client waits for its poll to end before it goes on.
-		if s.polling.waiting() {
-			s.polling.finish(PacketNoop)
-		}
+		last := s.polling.take()
 		s.mu.Unlock()
+		s.finish(last, PacketNoop)
 	case typ == ws.Text && string(data) == "5" && p.probed:
 		s.switchLocked(p)
 	default:
@@ -215,10 +214,8 @@ func (p *probe) Message(c *ws.Conn, typ ws.MessageType, data []byte) {
 // switchLocked makes p's connection the transport, and unlocks. What waited for a poll
 // goes there, in order: nobody else can send meanwhile.
 func (s *Session) switchLocked(p *probe) {
-	defer s.mu.Unlock()
 	old := s.polling
 	s.polling, s.probe, s.conn = nil, nil, p.conn
-	old.finish(PacketNoop)
 	for _, q := range old.queue {
 		if q.typ == PacketMessage {
 			_ = s.sendFrames(p.conn, []Message{q.Message})
@@ -226,8 +223,10 @@ func (s *Session) switchLocked(p *probe) {
 			s.sendControl(p.conn, q)
 		}
 	}
-	old.queue, old.size = nil, 0
+	last := old.take()
 	s.armLocked()
+	s.mu.Unlock()
+	s.finish(last, PacketNoop)
 }
 
 func (p *probe) Close(c *ws.Conn, err *ws.CloseError) {

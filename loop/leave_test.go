@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chaussette/chaussette/loop"
@@ -16,7 +17,7 @@ import (
 type server struct {
 	echo
 	heard chan string
-	stays bool // when the peer has ended
+	stays atomic.Bool // when the peer has ended
 	file  *os.File
 	size  int64
 }
@@ -49,7 +50,7 @@ func (s *server) Data(b []byte) bool {
 
 func (s *server) PeerEnded() bool {
 	s.heard <- "the end"
-	return s.stays
+	return s.stays.Load()
 }
 
 func newServer(t *testing.T, g *loop.Group) (*server, *net.UnixConn) {
@@ -102,7 +103,7 @@ func TestLeave(t *testing.T) {
 func TestHalfClose(t *testing.T) {
 	g := newGroup(t)
 	s, nc := newServer(t, g)
-	s.stays = true
+	s.stays.Store(true)
 	tell(t, nc, "long")
 	if got := <-s.heard; got != "long" {
 		t.Fatal(got)

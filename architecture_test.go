@@ -28,6 +28,7 @@ var floors = []string{
 	"ws/internal/frame/... ",
 	"ws",
 	"ws/internal/...",
+	"loop/http1",
 	"loop",
 	"loop/... listener listener/siblings internal/nearest server/limits app/python/marshal",
 }

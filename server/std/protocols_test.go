@@ -6,10 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/server/std"
@@ -135,30 +132,5 @@ func TestMaxConnectionsWithTLS(t *testing.T) {
 	defer r.Body.Close()
 	if r.StatusCode != 503 {
 		t.Errorf("the one too many got %d", r.StatusCode)
-	}
-}
-
-// A client that takes nothing of its response is cut off, and the app is told.
-func TestSendTimeout(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the kernel has no TCP_USER_TIMEOUT")
-	}
-	result := make(chan error, 1)
-	app := func(w http.ResponseWriter, _ *http.Request) {
-		chunk := []byte(strings.Repeat("x", 1<<20))
-		for {
-			if _, err := w.Write(chunk); err != nil {
-				result <- err
-				return
-			}
-		}
-	}
-	s := serve(t, app, std.Options{Limits: limits.Limits{SendTimeout: 100 * time.Millisecond}})
-	c := s.dial(t)
-	c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	select {
-	case <-result:
-	case <-time.After(patience):
-		t.Error("the app still writes to a client that reads nothing")
 	}
 }

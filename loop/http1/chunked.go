@@ -1,0 +1,138 @@
+package http1
+
+// chunks takes a body in chunks apart (RFC 9112, 7.1), as its bytes come.
+type chunks struct {
+	state  chunkState
+	left   int64 // of the chunk's data
+	digits int   // of its size
+	line   int   // length of the line, or of all trailers
+	cr     bool  // the line's last byte was a CR
+	any    bool  // the trailer line has something
+}
+
+type chunkState uint8
+
+const (
+	chunkSize chunkState = iota
+	chunkExtension
+	chunkData
+	chunkEnd     // CRLF behind the data
+	chunkTrailer // after the last chunk: trailers are dropped
+	chunkDone
+)
+
+// What a chunk may have beside its data, in bytes.
+const (
+	maxChunkLine = 4 << 10
+	maxTrailers  = 16 << 10
+)
+
+// next takes from b: data is a part of it that belongs to the body, n is how much it has
+// looked at. It is called until n is 0, or done is true.
+func (d *chunks) next(b []byte) (data []byte, n int, err error) {
+	for n < len(b) {
+		c := b[n]
+		switch d.state {
+		case chunkSize:
+			if v := hexValue(c); v >= 0 && !d.cr {
+				if d.digits++; d.digits > 15 {
+					return nil, 0, errChunk // more than an int64 holds
+				}
+				d.left = d.left<<4 | int64(v)
+				n++
+				continue
+			}
+			if d.digits == 0 {
+				return nil, 0, errChunk
+			}
+			if c == '\r' || c == '\n' {
+				if err := d.lineEnd(c); err != nil {
+					return nil, 0, err
+				}
+				n++
+				continue
+			}
+			if d.cr || c != ';' && c != ' ' && c != '\t' {
+				return nil, 0, errChunk
+			}
+			d.state = chunkExtension
+		case chunkExtension:
+			if d.line++; d.line > maxChunkLine || c < ' ' && c != '\t' && c != '\r' && c != '\n' || c == 0x7f {
+				return nil, 0, errChunk
+			}
+			if err := d.lineEnd(c); err != nil {
+				return nil, 0, err
+			}
+			n++
+		case chunkData:
+			size := int(min(d.left, int64(len(b)-n)))
+			data, n = b[n:n+size], n+size
+			if d.left -= int64(size); d.left == 0 {
+				d.state = chunkEnd
+			}
+			return data, n, nil
+		case chunkEnd:
+			if c != '\r' && !d.cr || c != '\n' && d.cr {
+				return nil, 0, errChunk
+			}
+			if d.cr = c == '\r'; !d.cr {
+				*d = chunks{}
+			}
+			n++
+		case chunkTrailer:
+			if d.line++; d.line > maxTrailers {
+				return nil, 0, errFields
+			}
+			if c == '\n' != d.cr {
+				return nil, 0, errChunk
+			}
+			switch {
+			case c == '\r':
+				d.cr = true
+			case c == '\n':
+				d.cr = false
+				if !d.any {
+					d.state = chunkDone
+					return nil, n + 1, nil
+				}
+				d.any = false
+			default:
+				d.any = true
+			}
+			n++
+		case chunkDone:
+			return nil, n, nil
+		}
+	}
+	return nil, n, nil
+}
+
+// lineEnd sees a byte of a line that begins a chunk, and begins with what comes behind it.
+func (d *chunks) lineEnd(c byte) error {
+	if c == '\n' != d.cr {
+		return errChunk // a CR alone, or an LF
+	}
+	if d.cr = c == '\r'; c != '\n' {
+		return nil
+	}
+	size := d.left
+	*d = chunks{left: size, state: chunkData}
+	if size == 0 {
+		d.state = chunkTrailer
+	}
+	return nil
+}
+
+func (d *chunks) done() bool { return d.state == chunkDone }
+
+func hexValue(c byte) int {
+	switch {
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

@@ -1,0 +1,537 @@
+package http1
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+)
+
+// Exchange is a request and its response.
+//
+// What is said of the request, the body included, may be used while ServeDirect runs, and
+// no longer. The methods that answer may be called from any goroutine, one at a time: Answer
+// alone; or Start, Write any number of times, and End; or File alone. Cut may end it in
+// between. They do nothing where the client has gone.
+type Exchange struct {
+	conn *conn
+	head *Head
+	raw  []byte
+	body []byte
+
+	minor  uint8
+	isHead bool
+	keep   bool    // the connection, after the response
+	frame  framing // of the response
+	status int
+	size   int64 // of the response's body, as sent
+	log    *access
+	left   int64   // of the request's body, when it is no chunks
+	chunks *chunks // or nil
+	got    int64   // of the request's body
+
+	// With the connection's lock.
+	receiving bool // the request's body has not come to its end
+	answered  bool // the response is complete, while receiving
+	started   bool // the head of the response has gone
+	over      bool // there is nothing to answer any more: the client has gone, or has got it
+	pipe      *pipe
+	onGone    func(error)
+	onSent    func()
+	file      *os.File // is being sent, and closed then
+	behind    []byte   // what came with the request, behind it; while it is begun
+}
+
+// ErrGone is the error of an answer to a client that has gone.
+var ErrGone = errors.New("http1: the client has gone")
+
+func newExchange(c *conn, h *Head, raw []byte) *Exchange {
+	return &Exchange{conn: c, minor: uint8(h.Minor), keep: h.KeepAlive, isHead: string(h.method.of(raw)) == http.MethodHead}
+}
+
+// Method is that of the request.
+func (x *Exchange) Method() []byte { return x.head.method.of(x.raw) }
+
+// Target is what the request is for, as it came.
+func (x *Exchange) Target() []byte { return x.head.target.of(x.raw) }
+
+// Host is the Host field.
+func (x *Exchange) Host() []byte { return x.head.host.of(x.raw) }
+
+// Minor is the version: HTTP/1.Minor.
+func (x *Exchange) Minor() int { return int(x.minor) }
+
+// Upgrade says that there is an Upgrade field.
+func (x *Exchange) Upgrade() bool { return x.head.Upgrade }
+
+// HasLength says that there is a Content-Length, which may be 0.
+func (x *Exchange) HasLength() bool { return x.head.HasLength }
+
+// Fields is how many fields there are, as they came.
+func (x *Exchange) Fields() int { return len(x.head.fields) }
+
+// Field is one of them.
+func (x *Exchange) Field(i int) (name, value []byte) {
+	f := x.head.fields[i]
+	return f.name.of(x.raw), f.value.of(x.raw)
+}
+
+// Header is the first field of a name that is given in lower case; nil is none.
+func (x *Exchange) Header(lower string) []byte {
+	for _, f := range x.head.fields {
+		if name := f.name.of(x.raw); equalFold(name, lower) {
+			return f.value.of(x.raw)
+		}
+	}
+	return nil
+}
+
+// Body is the request's.
+func (x *Exchange) Body() []byte { return x.body }
+
+// RemoteAddr is the client's address, as net/http has it.
+func (x *Exchange) RemoteAddr() string { return x.conn.remoteAddr() }
+
+// LocalAddr is the server's side of the connection.
+func (x *Exchange) LocalAddr() net.Addr { return x.conn.localAddr() }
+
+// OnGone has f called, once, if the client goes before the answer is complete. It may be
+// called at once, and must not block.
+func (x *Exchange) OnGone(f func(error)) {
+	c := x.conn
+	c.io.Lock()
+	gone := x.over || c.bits&halfway != 0
+	if !gone {
+		x.onGone = f
+	}
+	c.io.Unlock()
+	if gone {
+		f(ErrGone)
+	}
+}
+
+// OnSent has f called whenever some of what waited for the client was sent. It must not
+// block, nor call the Exchange.
+func (x *Exchange) OnSent(f func()) {
+	x.conn.io.Lock()
+	x.onSent = f
+	x.conn.io.Unlock()
+}
+
+// Waiting is how many bytes wait for the client to take them.
+func (x *Exchange) Waiting() int64 {
+	x.conn.io.Lock()
+	defer x.conn.io.Unlock()
+	if x.over {
+		return 0
+	}
+	return x.conn.io.WaitingLocked()
+}
+
+// Keep says whether the connection goes on after this response, as far as is known.
+func (x *Exchange) Keep() bool { return x.keep }
+
+// bodiless are the responses that have no body, whatever is declared (RFC 9112, 6.3).
+func (x *Exchange) bodiless(status int) bool {
+	return x.isHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptBuffer is the largest buffer that is kept for another response.
+const keptBuffer = 64 << 10
+
+func release(b *[]byte) {
+	if cap(*b) <= keptBuffer {
+		*b = (*b)[:0]
+		buffers.Put(b)
+	}
+}
+
+// Answer answers with a whole response. Of a Content-Length in h only what HEAD and 304
+// promise counts: otherwise it is that of the body.
+func (x *Exchange) Answer(h *ResponseHead, body []byte) error {
+	frame, length := framedByLength, int64(len(body))
+	if x.bodiless(h.status) {
+		length = h.length
+		if length < 0 && x.isHead && len(body) > 0 && h.status != http.StatusNotModified {
+			length = int64(len(body))
+		}
+		if length < 0 || h.status == http.StatusNoContent || h.status < 200 {
+			frame = framedByNothing
+		}
+		body = nil
+	}
+	b := buffers.Get().(*[]byte)
+	defer release(b)
+	c := x.conn
+	c.io.Lock()
+	if x.over || x.started {
+		c.io.Unlock()
+		return ErrGone
+	}
+	x.keepLocked(h)
+	*b = h.appendTo((*b)[:0], frame, length, x.keep, int(x.minor))
+	_ = c.io.WriteLocked(*b, body, false)
+	x.started, x.status, x.size = true, h.status, int64(len(body))
+	x.completeLocked()
+	return nil
+}
+
+// keepLocked decides whether the connection goes on.
+func (x *Exchange) keepLocked(h *ResponseHead) {
+	if h.close || x.conn.server.draining.Load() || x.conn.bits&halfway != 0 {
+		x.keep = false
+	}
+	if x.receiving && (x.chunks != nil || x.left > lingerMax || x.pipe != nil && x.pipe.asks) {
+		x.keep = false // what is left of the request is not worth to be read
+	}
+}
+
+// Start sends the head of a response. length is that of the body, or -1 where it is not
+// known: it then goes in chunks, or, to a client of HTTP/1.0, up to the end of the connection.
+func (x *Exchange) Start(h *ResponseHead, length int64) error {
+	x.conn.io.Lock()
+	defer x.conn.io.Unlock()
+	return x.startLocked(h, length, nil)
+}
+
+// startLocked sends the head and a first part of the body.
+func (x *Exchange) startLocked(h *ResponseHead, length int64, body []byte) error {
+	if x.over || x.started {
+		return ErrGone
+	}
+	frame := framedByLength
+	switch {
+	case x.bodiless(h.status):
+		if length < 0 || h.status == http.StatusNoContent || h.status < 200 {
+			frame = framedByNothing
+		}
+	case length < 0 && x.minor > 0:
+		frame = framedByChunks
+	case length < 0:
+		frame, x.keep = framedByNothing, false
+	}
+	x.keepLocked(h)
+	x.started, x.status, x.frame = true, h.status, frame
+	b := buffers.Get().(*[]byte)
+	defer release(b)
+	*b = h.appendTo((*b)[:0], frame, length, x.keep, int(x.minor))
+	if len(body) == 0 || x.bodiless(h.status) {
+		return x.conn.io.WriteLocked(*b, nil, false)
+	}
+	return x.writeLocked(*b, body)
+}
+
+// Write sends a part of the body, which is the caller's again when it returns. Nothing is sent to
+// a client that wants no body.
+func (x *Exchange) Write(p []byte) error {
+	x.conn.io.Lock()
+	defer x.conn.io.Unlock()
+	switch {
+	case x.over:
+		return ErrGone
+	case len(p) == 0 || x.bodiless(x.status):
+		return nil
+	}
+	b := buffers.Get().(*[]byte)
+	defer release(b)
+	return x.writeLocked((*b)[:0], p)
+}
+
+// writeLocked sends a part of the body behind what is in before.
+func (x *Exchange) writeLocked(before, p []byte) error {
+	x.size += int64(len(p))
+	io := &x.conn.io
+	if x.frame != framedByChunks {
+		return io.WriteLocked(before, p, false)
+	}
+	before = appendChunkHead(before, len(p))
+	if err := io.WriteLocked(before, p, false); err != nil {
+		return err
+	}
+	return io.WriteLocked(crlf, nil, false)
+}
+
+var crlf, lastChunk = []byte("\r\n"), []byte("0\r\n\r\n")
+
+func appendChunkHead(b []byte, n int) []byte {
+	const digits = "0123456789abcdef"
+	shift := 0
+	for n>>shift > 15 {
+		shift += 4
+	}
+	for ; shift >= 0; shift -= 4 {
+		b = append(b, digits[n>>shift&15])
+	}
+	return append(b, '\r', '\n')
+}
+
+// Flush sends what was written so far, where it is gathered: on the loop.
+func (x *Exchange) Flush() {
+	x.conn.io.Lock()
+	if !x.over {
+		x.conn.io.FlushLocked()
+	}
+	x.conn.io.Unlock()
+}
+
+// End ends a response that was begun by Start.
+func (x *Exchange) End() { x.end(nil) }
+
+// end ends it, with trailers.
+func (x *Exchange) end(trailers []byte) {
+	c := x.conn
+	c.io.Lock()
+	if x.over {
+		c.io.Unlock()
+		return
+	}
+	if x.frame == framedByChunks && !x.bodiless(x.status) {
+		if trailers == nil {
+			_ = c.io.WriteLocked(lastChunk, nil, false)
+		} else {
+			_ = c.io.WriteLocked(append([]byte("0\r\n"), trailers...), crlf, false)
+		}
+	}
+	x.completeLocked()
+}
+
+// File answers with length bytes of f, from offset on, which it closes when they are sent.
+func (x *Exchange) File(h *ResponseHead, f *os.File, offset, length int64) error {
+	c := x.conn
+	c.io.Lock()
+	if err := x.startLocked(h, length, nil); err != nil {
+		c.io.Unlock()
+		f.Close()
+		return err
+	}
+	if x.bodiless(h.status) || length == 0 {
+		x.completeLocked()
+		return f.Close()
+	}
+	x.size, x.file = length, f
+	_ = c.io.WriteFileLocked(f, offset, length)
+	if c.io.WaitingLocked() > 0 {
+		c.io.Unlock()
+		return nil // sentLocked goes on
+	}
+	x.file = nil
+	x.completeLocked()
+	return f.Close()
+}
+
+// sentLocked is called when something was sent that had to wait.
+func (x *Exchange) sentLocked() {
+	if x.file != nil && x.conn.io.WaitingLocked() == 0 {
+		file := x.file
+		x.file = nil
+		go func() { // completeLocked may serve the next request
+			_ = file.Close()
+			x.conn.io.Lock()
+			x.completeLocked()
+		}()
+	}
+	if x.onSent != nil {
+		x.onSent()
+	}
+}
+
+// Cut breaks the connection off: the client sees that the response is not complete.
+func (x *Exchange) Cut() {
+	c := x.conn
+	c.io.Lock()
+	if x.over {
+		c.io.Unlock()
+		return
+	}
+	c.io.FlushLocked()
+	x.keep = false
+	x.overLocked()
+	c.bits |= lingering
+	c.x = nil
+	c.io.FinishLocked()
+	c.io.Unlock()
+	x.logged()
+}
+
+// completeLocked ends the exchange; it unlocks. What the client has sent meanwhile is next.
+func (x *Exchange) completeLocked() {
+	c := x.conn
+	if x.over {
+		c.io.Unlock()
+		return
+	}
+	x.overLocked()
+	switch {
+	case x.receiving && x.keep:
+		// The rest of the request has to come first, within bounds.
+		x.answered = true
+		c.bits &^= timed
+		c.io.SetDeadline(linger)
+		if x.pipe != nil {
+			x.pipe.dropLocked()
+		}
+		c.io.ResumeLocked()
+	case !x.keep:
+		if x.receiving || c.x != x {
+			c.lingerLocked()
+		} else {
+			c.endLocked()
+		}
+	default:
+		x.nextLocked()
+	}
+	c.io.Unlock()
+	x.logged()
+}
+
+// endLocked ends a connection that has nothing to come.
+func (c *conn) endLocked() {
+	if c.more != nil || len(c.x.behind) > 0 || unread(c.io.FDLocked()) > 0 {
+		c.lingerLocked()
+		return
+	}
+	c.bits |= lingering
+	c.x = nil
+	c.io.FinishLocked()
+}
+
+// nextLocked makes the connection ready for the next request.
+func (x *Exchange) nextLocked() {
+	c := x.conn
+	if c.x != x {
+		return
+	}
+	c.x = nil
+	if c.bits&halfway != 0 && c.more == nil {
+		c.bits |= lingering
+		c.io.FinishLocked()
+		return
+	}
+	c.idleLocked()
+	if c.more != nil && c.bits&feeding == 0 {
+		c.bits |= feeding
+		more := *c.more
+		c.more = nil
+		go func() {
+			c.io.Lock()
+			c.feed(more)
+		}()
+	}
+}
+
+func (x *Exchange) overLocked() {
+	x.over = true
+	x.onGone, x.onSent = nil, nil
+}
+
+// logged writes the line of the access log.
+func (x *Exchange) logged() {
+	if x.log != nil {
+		x.log.write(x.conn.server.options.AccessLog, x.conn.remoteAddr(), x.status, x.size)
+		x.log = nil
+	}
+}
+
+// gone tells that the client has gone, or said its last word.
+func (x *Exchange) gone(err error) {
+	c := x.conn
+	c.io.Lock()
+	f, file := x.onGone, x.file
+	x.onGone = nil
+	ended := c.io.FDLocked() < 0
+	logs := ended && !x.over
+	if ended {
+		x.over, x.file = true, nil
+		c.x = nil
+	} else {
+		file = nil
+	}
+	if x.pipe != nil {
+		x.pipe.failLocked(err)
+	}
+	sent := x.onSent
+	c.io.Unlock()
+	if file != nil {
+		_ = file.Close()
+	}
+	if f != nil {
+		f(err)
+	}
+	if sent != nil && ended {
+		sent()
+	}
+	if logs {
+		x.logged()
+	}
+}
+
+// fail answers with an error, and ends the connection in order.
+func (x *Exchange) fail(status int, reason string) {
+	var h ResponseHead
+	h.Reset(status, "")
+	h.close = true
+	h.Add("Content-Type", "text/plain; charset=utf-8")
+	h.Add("X-Content-Type-Options", "nosniff")
+	switch status {
+	case http.StatusServiceUnavailable:
+		h.Add("Retry-After", "1")
+	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
+		reason = http.StatusText(status)
+	}
+	c := x.conn
+	c.io.Lock()
+	if x.over || x.started {
+		c.io.Unlock()
+		return
+	}
+	x.keep, x.started, x.status, x.size = false, true, status, int64(len(reason)+1)
+	x.overLocked()
+	body := append([]byte(reason), '\n')
+	length := int64(len(body))
+	if x.isHead {
+		body = nil
+	}
+	_ = c.io.WriteLocked(h.appendTo(nil, framedByLength, length, false, int(x.minor)), body, false)
+	c.lingerLocked()
+	c.io.Unlock()
+	x.logged()
+}
+
+func (x *Exchange) busy() {
+	x.fail(http.StatusServiceUnavailable, "The server is busy: too many connections are open.")
+}
+
+func (x *Exchange) refuseBody(status int) { x.fail(status, http.StatusText(status)) }
+
+// Detach gives the connection away: the descriptor, which does not block, and what was read
+// behind the request. The server knows nothing of it from now on, and x is over. fd is -1
+// where the client has gone, or has not taken what was sent before.
+func (x *Exchange) Detach() (fd int, rest []byte) {
+	c := x.conn
+	c.io.Lock()
+	defer c.io.Unlock()
+	if x.over {
+		return -1, nil
+	}
+	c.io.FlushLocked()
+	if c.io.WaitingLocked() > 0 {
+		return -1, nil
+	}
+	x.overLocked()
+	if x.pipe != nil {
+		rest = x.pipe.takeLocked()
+	}
+	rest = append(rest, x.behind...)
+	if c.more != nil {
+		rest = append(rest, *c.more...)
+	}
+	c.more, c.x = nil, nil
+	c.bits |= lingering
+	if fd = c.io.DetachLocked(); fd >= 0 {
+		c.server.open.Add(-1)
+	}
+	return fd, rest
+}

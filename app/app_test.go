@@ -61,6 +61,16 @@ func TestOpenUnknown(t *testing.T) {
 	}
 }
 
+// A misspelt built-in is told from what it resembles where there is no Python as well.
+func TestOpenUnknownWithoutPython(t *testing.T) {
+	t.Setenv("VIRTUAL_ENV", t.TempDir())
+	_, err := app.Open(context.Background(), "helo", nil)
+	var e *app.NameError
+	if !errors.As(err, &e) || e.Nearest != "hello" || !strings.Contains(err.Error(), "without bin/python3") {
+		t.Errorf("Open = %v", err)
+	}
+}
+
 func TestBuiltins(t *testing.T) {
 	for name, want := range map[string]string{
 		"chaussette.util.hello_app": "hello world",

@@ -14,13 +14,14 @@ type NameError struct {
 
 func (e *NameError) Error() string {
 	var b strings.Builder
-	b.WriteString("no app " + e.Name + ": " + e.Reason)
+	b.WriteString("no app " + e.Name)
 	if e.Nearest != "" {
-		b.WriteString("; did you mean " + e.Nearest + "?")
+		b.WriteString(", did you mean " + e.Nearest + "?")
 	}
 	if len(e.Known) > 0 {
 		b.WriteString(" (built in: " + strings.Join(e.Known, ", ") + ")")
 	}
+	b.WriteString(": " + e.Reason)
 	return b.String()
 }
 

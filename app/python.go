@@ -5,9 +5,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/chaussette/chaussette/app/builtin"
 	"github.com/chaussette/chaussette/app/python"
-	"github.com/chaussette/chaussette/internal/nearest"
 )
 
 // pythonApp tells, when it starts, an app that is not there from one that does not load.
@@ -27,11 +25,17 @@ func openPython(ctx context.Context, n Name, o *Options) (App, error) {
 	options := o.Python
 	options.Arguments = o.Arguments
 	a, err := python.Open(ctx, path, &options)
-	if err != nil {
+	switch {
+	case err != nil && n.word():
+		return nil, unknown(n.Path, "it is no built-in, and no Python app can be looked for: "+err.Error())
+	case err != nil:
 		return nil, &LoadError{Name: n, Err: err}
 	}
 	return &pythonApp{a, n}, nil
 }
+
+// word reports whether the name is a single word, which may be a built-in, misspelt.
+func (n Name) word() bool { return n.Kind == Python && !strings.ContainsAny(n.Path, ".:") }
 
 func (a *pythonApp) Start(ctx context.Context) error {
 	err := a.App.Start(ctx)
@@ -40,12 +44,10 @@ func (a *pythonApp) Start(ctx context.Context) error {
 	case err == nil || ctx.Err() != nil:
 		return err
 	case errors.As(err, &load) && load.Missing:
-		e := &NameError{Name: a.name.String(), Reason: load.Reason}
-		if a.name.Kind == Python && !strings.ContainsAny(a.name.Path, ".:") {
-			// A single word may be a built-in, misspelt.
-			e.Nearest, e.Known = nearest.To(a.name.Path, builtin.Names()), builtin.Names()
+		if a.name.word() {
+			return unknown(a.name.Path, load.Reason)
 		}
-		return e
+		return &NameError{Name: a.name.String(), Reason: load.Reason}
 	}
 	return &LoadError{Name: a.name, Err: err}
 }

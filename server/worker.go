@@ -104,6 +104,9 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 		if stopped() {
 			return nil
 		}
+		if ExitStatus(err) != exitFailed { // it says what it is about
+			return err
+		}
 		return &OpenError{"the app", err}
 	}
 	defer func() { err = errors.Join(err, w.closeApp()) }()

@@ -176,6 +176,14 @@ func (s *sockets) upgrades(w http.ResponseWriter, r *http.Request) {
 	s.top.ServeHTTP(to, r)
 }
 
+// inline tells whether what is called with r waits for nothing.
+func (s *sockets) inline(r *http.Request) bool {
+	if s.io != nil && s.io.Serves(r.URL.Path) {
+		return s.io.Inline(r)
+	}
+	return s.handler != nil
+}
+
 // statusWriter knows the status of what is not upgraded.
 type statusWriter struct {
 	http.ResponseWriter

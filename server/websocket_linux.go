@@ -26,7 +26,7 @@ func (w *Worker) front(s *sockets, l *listener.Listener) net.Listener {
 		HeaderTimeout: limits.HeaderTimeout,
 		SendTimeout:   limits.SendTimeout,
 		Context:       ws.WithEngine(context.Background(), loops),
-		Inline:        s.handler != nil && s.io == nil, // middleware of Socket.IO may be slow
+		Inline:        s.inline,
 		Log:           w.log,
 	})
 }

@@ -219,7 +219,7 @@ func (c *client) connect(name, query string, auth []byte) {
 	s := newSocket(n, c, authOf(query, auth))
 	c.add(s)
 	c.session.SetDeadline(0)
-	s.push(&job{do: s.connect})
+	s.begin()
 }
 
 // authOf is what a client says of itself: the payload of its CONNECT, or the query that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/chaussette/chaussette/socketio/adapter"
@@ -13,9 +14,9 @@ import (
 )
 
 // A Socket's life is a queue of jobs: to connect, its events, to disconnect. A goroutine
-// takes them while there are any. An event that finds the queue empty, and a handler that
-// does not wait for its client, is handled where it was read: to change goroutines costs
-// more than most handlers.
+// takes them while there are any. One that finds the queue empty, and calls nothing of the
+// app's that waits for its client, is done where the client was read: to change goroutines
+// costs more than most handlers.
 
 type job struct {
 	next    *job
@@ -23,10 +24,16 @@ type job struct {
 	handler *handler // of the event, nil if it has none
 	size    int
 	do      func() // instead of the event
+	quick   bool   // do does not wait
 }
 
 // here tells whether j may be done by who reads from the client.
-func (j *job) here() bool { return j.do == nil && (j.handler == nil || !j.handler.waits) }
+func (j *job) here() bool {
+	if j.do != nil {
+		return j.quick
+	}
+	return j.handler == nil || !j.handler.waits
+}
 
 var errFlood = errors.New("the client sends faster than its events are handled")
 
@@ -78,6 +85,10 @@ func (s *Socket) push(j *job) bool {
 	}
 	s.tail = j
 	s.pending++
+	if j.next != nil { // of begin
+		s.tail = j.next
+		s.pending++
+	}
 	s.bytes += j.size
 	start := !s.running
 	s.running = true
@@ -176,11 +187,24 @@ func (s *Socket) handle(e *Event, handler *handler) {
 	}
 }
 
+// begin queues the first jobs of a Socket: to let the client in, and to call OnConnect.
+func (s *Socket) begin() {
+	h := s.ns.handlers
+	h.mu.RLock()
+	quick := len(h.middleware) == 0 && s.ns.server.options.Recovery == nil
+	welcomed := len(h.connect) > 0
+	h.mu.RUnlock()
+	j := &job{do: s.connect, quick: quick}
+	if welcomed {
+		j.next = &job{do: s.welcome}
+	}
+	s.push(j)
+}
+
 // connect lets the client in, or refuses it: the first job of a Socket.
 func (s *Socket) connect() {
 	recovery := s.ns.server.options.Recovery
 	if recovery != nil && recovery.SkipMiddleware && s.recover() {
-		s.welcome()
 		return
 	}
 	if err := s.admit(); err != nil {
@@ -188,11 +212,8 @@ func (s *Socket) connect() {
 		return
 	}
 	if recovery == nil || !s.recover() {
-		if !s.enter(s.connectData()) {
-			return
-		}
+		s.enter(s.connectData())
 	}
-	s.welcome()
 }
 
 // admit asks the middleware. A panic of it refuses.
@@ -238,14 +259,15 @@ func (s *Socket) connectData() []byte {
 		pid = s.extra.pid
 	}
 	s.mu.Unlock()
+	data := strconv.AppendQuote([]byte(`{"sid":`), string(s.id))
 	if pid != "" {
-		return fmt.Appendf(nil, `{"sid":%q,"pid":%q}`, s.id, pid)
+		data = strconv.AppendQuote(append(data, `,"pid":`...), pid)
 	}
-	return fmt.Appendf(nil, `{"sid":%q}`, s.id)
+	return append(data, '}')
 }
 
-// enter tells the client that it is in, and makes it so; false if it is gone.
-func (s *Socket) enter(data []byte) bool {
+// enter tells the client that it is in, and makes it so unless it is gone.
+func (s *Socket) enter(data []byte) {
 	// In 0.9 the transport has greeted the client; for the root that was all.
 	if s.client.session.Revision() != engineio.Revision09 || s.ns.name != "/" {
 		_ = s.client.send(&parser.Packet{Type: parser.Connect, Namespace: s.ns.name, Data: data})
@@ -253,11 +275,10 @@ func (s *Socket) enter(data []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == socketClosed {
-		return false
+		return
 	}
-	s.state = socketConnected
+	s.state, s.entered = socketConnected, true
 	s.ns.adapter.Add(s)
-	return true
 }
 
 // recover brings back the session that the client says it had.
@@ -273,6 +294,7 @@ func (s *Socket) recover() bool {
 		s.id, s.data = was.ID, was.Data
 		x := s.extraLocked()
 		x.pid, x.recovered = was.PID, true
+		s.entered = true
 		if s.state != socketClosed {
 			s.state = socketConnected
 		}
@@ -292,7 +314,14 @@ func (s *Socket) recover() bool {
 	return restored
 }
 
+// welcome calls OnConnect, for a client that was let in.
 func (s *Socket) welcome() {
+	s.mu.Lock()
+	entered := s.entered
+	s.mu.Unlock()
+	if !entered {
+		return
+	}
 	h := s.ns.handlers
 	h.mu.RLock()
 	welcome := h.connect
@@ -304,7 +333,14 @@ func (s *Socket) welcome() {
 
 // close ends the socket, once.
 func (s *Socket) close(reason Reason) {
-	rooms := s.ns.adapter.Rooms(s)
+	h := s.ns.handlers
+	h.mu.RLock()
+	mourned := len(h.disconnect) > 0 || s.ns.server.options.Recovery != nil
+	h.mu.RUnlock()
+	var rooms []Room
+	if mourned {
+		rooms = s.ns.adapter.Rooms(s)
+	}
 	s.mu.Lock()
 	was := s.state
 	if was == socketClosed {
@@ -314,8 +350,10 @@ func (s *Socket) close(reason Reason) {
 	s.state = socketClosed
 	acks := s.acks
 	s.acks = nil
-	s.extraLocked().rooms = rooms
-	if s.extra.cancel != nil {
+	if rooms != nil {
+		s.extraLocked().rooms = rooms
+	}
+	if s.extra != nil && s.extra.cancel != nil {
 		s.extra.cancel()
 	}
 	s.mu.Unlock()
@@ -329,13 +367,18 @@ func (s *Socket) close(reason Reason) {
 		return
 	}
 	s.ns.adapter.Remove(s)
-	s.push(&job{do: func() { s.leave(reason, rooms) }})
+	if mourned || s.ns.parent != nil {
+		s.push(&job{do: func() { s.leave(reason, rooms) }})
+	}
 }
 
 // leave is the last job of a Socket that was connected.
 func (s *Socket) leave(reason Reason, rooms []Room) {
 	s.mu.Lock()
-	pid := s.extra.pid
+	pid := ""
+	if s.extra != nil {
+		pid = s.extra.pid
+	}
 	data := s.data
 	s.mu.Unlock()
 	if pid != "" && recoverable(reason) {

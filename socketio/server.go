@@ -179,14 +179,25 @@ func (srv *Server) Close() error {
 // Before returns a handler that serves what is under Options.Engine.Path itself, and
 // gives everything else to next.
 func (srv *Server) Before(next http.Handler) http.Handler {
-	path := srv.options.Engine.Path
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, path) || r.URL.Path+"/" == path {
+		if srv.Serves(r.URL.Path) {
 			srv.ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Serves tells whether path is under Options.Engine.Path.
+func (srv *Server) Serves(path string) bool {
+	ours := srv.options.Engine.Path
+	return strings.HasPrefix(path, ours) || len(path) == len(ours)-1 && strings.HasPrefix(ours, path)
+}
+
+// Inline tells whether ServeHTTP waits for nothing when it serves r, a WebSocket
+// handshake: it calls nothing of the app's, and asks no other worker.
+func (srv *Server) Inline(r *http.Request) bool {
+	return srv.options.Engine.Allow == nil && !strings.Contains(r.URL.RawQuery, "sid=")
 }
 
 // Options are those of the server, with defaults filled in.

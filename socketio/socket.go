@@ -25,7 +25,8 @@ type Socket struct {
 
 	mu      sync.Mutex // guards what follows
 	state   socketState
-	running bool // a goroutine takes from the queue
+	entered bool // it was let in
+	running bool // somebody takes from the queue
 	head    *job // what is to be done, in order
 	tail    *job
 	pending int // in the queue

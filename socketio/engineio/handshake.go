@@ -52,18 +52,24 @@ func (h *handshake) request() *http.Request {
 // open is the data of the open packet.
 func (srv *Server) open(s *Session, upgrades bool) []byte {
 	o := srv.options
-	opened := struct {
-		SID          SID      `json:"sid"`
-		Upgrades     []string `json:"upgrades"`
-		PingInterval int64    `json:"pingInterval"`
-		PingTimeout  int64    `json:"pingTimeout"`
-		MaxPayload   int64    `json:"maxPayload"`
-	}{s.id, []string{}, o.PingInterval.Milliseconds(), o.PingTimeout.Milliseconds(), o.MaxPayload}
+	terms := srv.terms
 	if upgrades && !o.NoUpgrade && srv.serves(WebSocket) {
-		opened.Upgrades = []string{string(WebSocket)}
+		terms = srv.termsUpgrade
 	}
-	data, _ := json.Marshal(opened)
-	return data
+	b := make([]byte, 0, len(`{"sid":""`)+len(s.id)+len(terms))
+	b = append(append(b, `{"sid":"`...), s.id...)
+	return append(b, terms...)
+}
+
+// openTerms is what follows the id in the data of an open packet.
+func openTerms(o *Options, upgrades ...TransportName) string {
+	data, _ := json.Marshal(struct {
+		Upgrades     []TransportName `json:"upgrades"`
+		PingInterval int64           `json:"pingInterval"`
+		PingTimeout  int64           `json:"pingTimeout"`
+		MaxPayload   int64           `json:"maxPayload"`
+	}{append([]TransportName{}, upgrades...), o.PingInterval.Milliseconds(), o.PingTimeout.Milliseconds(), o.MaxPayload})
+	return `",` + string(data[1:])
 }
 
 func (srv *Server) newSession(r *http.Request, revision Revision, value any) *Session {

@@ -39,6 +39,8 @@ type Server struct {
 	accepting *ws.AcceptOptions
 	start     time.Time
 	wheel     *wheel.Wheel
+	// terms of open packets, without and with an upgrade
+	terms, termsUpgrade string
 
 	mu       sync.Mutex // guards what follows
 	sessions map[SID]*Session
@@ -53,6 +55,7 @@ func NewServer(h Handler, options *Options) *Server {
 	o := options.withDefaults()
 	srv := &Server{options: o, handler: h, start: time.Now(), wheel: wheel.New(), sessions: map[SID]*Session{}}
 	srv.accepting = srv.acceptOptions()
+	srv.terms, srv.termsUpgrade = openTerms(o), openTerms(o, WebSocket)
 	return srv
 }
 
@@ -111,19 +114,25 @@ func (srv *Server) forget(s *Session) {
 
 // ServeHTTP serves what is under Options.Path.
 func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := newHTTPExchange(w, r)
-	if srv.ServeExchange(x) {
-		x.wait()
+	rest, ok := srv.below(r.URL.Path)
+	if !ok {
+		http.NotFound(w, r)
 		return
 	}
-	rest, ok := srv.below(r.URL.Path)
-	switch {
-	case !ok:
-		http.NotFound(w, r)
-	case rest == "":
-		srv.serveHTTP(w, r)
-	default:
-		srv.serveHTTP09(w, r, rest)
+	x := newHTTPExchange(w, r)
+	if rest != "" {
+		if srv.serve09(x, rest) {
+			x.wait()
+		} else {
+			srv.serveHTTP09(w, r, rest)
+		}
+		return
+	}
+	a := srv.ask(x, "j")
+	if srv.serve(a) {
+		x.wait()
+	} else {
+		srv.serveHTTP(w, r, a)
 	}
 }
 
@@ -149,7 +158,10 @@ func (srv *Server) ServeExchange(x Exchange) bool {
 	if rest != "" {
 		return srv.serve09(x, rest)
 	}
-	a := srv.ask(x, "j")
+	return srv.serve(srv.ask(x, "j"))
+}
+
+func (srv *Server) serve(a *asked) bool {
 	if a.preflight() {
 		return true
 	}
@@ -160,7 +172,7 @@ func (srv *Server) ServeExchange(x Exchange) bool {
 	case !srv.serves(a.transport):
 		srv.refuse(a, ErrUnknownTransport)
 	case a.transport == WebSocket:
-		srv.options.Logger.Warn("engine.io: websocket asked for without an Upgrade header; a proxy may remove it", "remote", x.RemoteAddr())
+		srv.options.Logger.Warn("engine.io: websocket asked for without an Upgrade header; a proxy may remove it", "remote", a.RemoteAddr())
 		srv.refuse(a, ErrBadRequest)
 	case a.sid == "":
 		srv.serveHandshake(a)
@@ -207,8 +219,7 @@ func (s *Session) timely() *Session {
 }
 
 // serveHTTP serves what an Exchange cannot: WebSockets, and sessions of other workers.
-func (srv *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	a := srv.ask(newHTTPExchange(w, r), "j")
+func (srv *Server) serveHTTP(w http.ResponseWriter, r *http.Request, a *asked) {
 	s := srv.Session(a.sid)
 	if a.sid != "" && s == nil && srv.options.Elsewhere != nil && srv.options.Elsewhere(w, r, a.sid) {
 		return

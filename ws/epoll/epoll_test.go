@@ -61,7 +61,7 @@ func behind(inline bool) wstest.Start {
 		}
 		withEngine := ws.WithEngine(context.Background(), engine)
 		front := engine.(*epoll.Engine).Front(acceptor{l}, app, &epoll.FrontOptions{
-			Context: withEngine, Inline: inline, HeaderTimeout: 300 * time.Millisecond,
+			Context: withEngine, Inline: func(*http.Request) bool { return inline }, HeaderTimeout: 300 * time.Millisecond,
 		})
 		s := &http.Server{Handler: app, BaseContext: func(net.Listener) context.Context { return withEngine }}
 		served := make(chan struct{})

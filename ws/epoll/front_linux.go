@@ -33,10 +33,10 @@ type FrontOptions struct {
 	SendTimeout time.Duration
 	// Context is where requests have their contexts from; nil is the background.
 	Context context.Context
-	// Inline says that the handler may be called on the loop: it answers, or gives the
-	// connection to a ws.Handler, and does not wait for what comes on it. It is called on
-	// a goroutine otherwise.
-	Inline bool
+	// Inline says whether the handler may be called with r on the loop: it answers, or
+	// gives the connection to a ws.Handler, and does not wait for what comes on it. It is
+	// called on a goroutine otherwise, and always if Inline is nil.
+	Inline func(r *http.Request) bool
 	// Log hears of timeouts. Nil discards.
 	Log *slog.Logger
 }

@@ -55,7 +55,8 @@ func (c *conn) shakeHands(b []byte) bool {
 	}
 	c.io.Lock()
 	r.RemoteAddr = remoteAddr(c.io.FDLocked())
-	if !f.options.Inline {
+	inline := f.options.Inline != nil && f.options.Inline(r)
+	if !inline {
 		c.io.ClaimLocked()
 	}
 	c.shake = nil
@@ -63,7 +64,7 @@ func (c *conn) shakeHands(b []byte) bool {
 	f.pending.Add(-1)
 	c.io.SetDeadline(0)
 	w := &answer{c: c, front: f, request: r.WithContext(f.options.Context)}
-	if f.options.Inline {
+	if inline {
 		w.rest = rest
 		w.serve()
 		return true

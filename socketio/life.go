@@ -124,7 +124,7 @@ func (s *Socket) run(here bool) {
 		}
 		s.pending--
 		s.bytes -= j.size
-		refused := s.state == socketConnecting && j.do == nil // its middleware has said no
+		refused := !s.entered // by the middleware, or it has left before it was in
 		s.mu.Unlock()
 		switch {
 		case j.do != nil:

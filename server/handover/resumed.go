@@ -31,6 +31,9 @@ func (c *resumed) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// KeptAlive tells that the connection was idle between two requests, or is just beginning.
+func (c *resumed) KeptAlive() bool { return c.offered && len(c.read) == 0 }
+
 // RemoteAddr is the client's address.
 func (c *resumed) RemoteAddr() net.Addr {
 	if c.remote != nil {

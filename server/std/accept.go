@@ -26,6 +26,9 @@ func (a *acceptor) Accept() (net.Conn, error) {
 			setUserTimeout(accepted, e.limits.SendTimeout)
 		}
 		c := &conn{Conn: accepted, engine: e}
+		if k, ok := accepted.(interface{ KeptAlive() bool }); ok {
+			c.kept = k.KeptAlive()
+		}
 		if !e.conns.add(c, e.limits.Connections, e.carried()) {
 			e.refusals.take(accepted, e)
 			continue

@@ -24,6 +24,10 @@ type conn struct {
 	// they are the first part of a request.
 	unanswered atomic.Bool
 	closed     atomic.Bool
+
+	rest  rest
+	moved bool // to another worker; of the reading goroutine alone
+	kept  bool // another worker has kept it alive: it begins with a request like any
 }
 
 // connState is told by net/http what becomes of a connection.
@@ -53,7 +57,13 @@ func (c *conn) waiting() bool {
 const preface = "PRI * HTTP/2.0"
 
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	var n int
+	var err error
+	if c.atRest(p) {
+		n, err = c.readAtRest(p)
+	} else {
+		n, err = c.Conn.Read(p)
+	}
 	switch {
 	case n > 0:
 		if !c.read {

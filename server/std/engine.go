@@ -52,6 +52,7 @@ type Engine struct {
 
 	conns    *conns
 	draining atomic.Bool
+	giving   atomic.Pointer[func(net.Conn) bool] // of HandOver
 }
 
 // New returns an Engine that serves app.

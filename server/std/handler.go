@@ -15,7 +15,7 @@ func (e *Engine) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		start = time.Now()
 	}
 	w := &response{to: to, request: r, engine: e}
-	if e.draining.Load() {
+	if e.draining.Load() && !e.handsOver(r) {
 		to.Header().Set("Connection", "close")
 	}
 	if r.ContentLength != 0 { // -1 is chunked

@@ -1,0 +1,243 @@
+package std_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chaussette/chaussette/server/std"
+)
+
+// other is a second engine, which connections are handed over to.
+type other struct {
+	*served
+	conns chan net.Conn
+	done  chan struct{}
+	taken atomic.Int64
+}
+
+// Accept makes other the net.Listener of its engine.
+func (o *other) Accept() (net.Conn, error) {
+	select {
+	case c := <-o.conns:
+		return c, nil
+	case <-o.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (o *other) Close() error   { return nil }
+func (o *other) Addr() net.Addr { return &net.TCPAddr{} }
+
+// take takes a connection by another descriptor.
+func (o *other) take(t *testing.T, c net.Conn) bool {
+	if kept, ok := c.(*kept); ok {
+		c = kept.Conn
+	}
+	file, err := c.(*net.TCPConn).File()
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer file.Close()
+	nc, err := net.FileConn(file)
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	o.taken.Add(1)
+	o.conns <- &kept{nc}
+	return true
+}
+
+type kept struct{ net.Conn }
+
+func (*kept) KeptAlive() bool { return true }
+
+func named(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			time.Sleep(20 * time.Millisecond)
+		}
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s%s", name, r.URL.Path, body)
+	}
+}
+
+// serveBoth starts two engines.
+func serveBoth(t *testing.T) (*served, *other) {
+	t.Helper()
+	o := &other{conns: make(chan net.Conn, 1000), done: make(chan struct{})}
+	o.served = serve(t, named("b"), std.Options{})
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = o.ServePlain(o) })
+	t.Cleanup(func() {
+		close(o.done)
+		serving.Wait()
+	})
+	return serve(t, named("a"), std.Options{}), o
+}
+
+// answered reads an answer.
+func (c *client) answered(want string) {
+	c.t.Helper()
+	r, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		c.t.Errorf("no answer: %v, want %q", err, want)
+		return
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	closes := ""
+	if r.Close {
+		closes = ", and closes"
+	}
+	if got := string(body) + closes; err != nil || got != want {
+		c.t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
+
+const getX = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+// A connection goes elsewhere when nothing of a request has been read, and not before.
+func TestHandOver(t *testing.T) {
+	a, b := serveBoth(t)
+	fresh, idle, half, late := a.dial(t), a.dial(t), a.dial(t), a.dial(t)
+	idle.send(getX)
+	idle.answered("a /x")
+	half.send(getX + getX[:10]) // the second has begun to arrive with the first
+	half.answered("a /x")
+	late.send(getX)
+	late.answered("a /x")
+	late.send("G")
+	busy := a.dial(t)
+	busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+	for end := time.Now().Add(patience); a.Connections() < 5; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connections do not come")
+		}
+	}
+	a.StartDraining()
+	a.HandOver(func(c net.Conn) bool { return b.take(t, c) })
+	for end := time.Now().Add(patience); b.taken.Load() < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections have moved, want 3", b.taken.Load())
+		}
+	}
+	busy.answered("a /slow")
+	half.send(getX[10:])
+	half.answered("a /x")
+	late.send(getX[1:])
+	late.answered("a /x")
+	for _, c := range []*client{fresh, idle} {
+		c.send(getX)
+		c.answered("b /x")
+	}
+	for _, c := range []*client{half, late, busy} {
+		// A request that comes faster than this one is over is served here as well.
+		for by := ""; by != "b /x"; {
+			c.send(getX)
+			r, body := c.response("GET")
+			if by = body; r.Close {
+				t.Fatalf("%s closes", by)
+			}
+		}
+	}
+	for end := time.Now().Add(patience); a.Connections() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections are left", a.Connections())
+		}
+	}
+}
+
+// Where nobody takes a connection it is served, and ends with its answer as it would have.
+func TestHandOverToNobody(t *testing.T) {
+	a := serve(t, named("a"), std.Options{})
+	idle, next := a.dial(t), a.dial(t)
+	for _, c := range []*client{idle, next} {
+		c.send(getX)
+		c.answered("a /x")
+	}
+	a.StartDraining()
+	var asked atomic.Int64
+	a.HandOver(func(net.Conn) bool { asked.Add(1); return false })
+	for end := time.Now().Add(patience); asked.Load() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody was asked")
+		}
+	}
+	idle.send(getX) // as long as somebody might
+	idle.answered("a /x")
+	a.HandOver(nil)
+	next.send(getX)
+	next.answered("a /x, and closes")
+}
+
+// Connections that move to and fro at any moment lose no byte of their requests.
+func TestHandOverUnderLoad(t *testing.T) {
+	a, b := serveBoth(t)
+	back := &other{conns: make(chan net.Conn, 1000), done: make(chan struct{})}
+	back.served = a
+	var serving, clients sync.WaitGroup
+	serving.Go(func() { _ = a.ServePlain(back) })
+	defer serving.Wait()
+	defer close(back.done)
+	for i := range 16 {
+		clients.Go(func() {
+			c := a.dial(t)
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for j := range 200 {
+				var all strings.Builder
+				n := 1 + random.IntN(3)
+				for k := range n {
+					body := strings.Repeat("x", random.IntN(50))
+					fmt.Fprintf(&all, "POST /%d.%d.%d. HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", i, j, k, len(body), body)
+				}
+				text := all.String()
+				if random.IntN(3) > 0 {
+					cut := random.IntN(len(text))
+					_, _ = io.WriteString(c, text[:cut]) // an error shows below
+					text = text[cut:]
+				}
+				_, _ = io.WriteString(c, text)
+				for k := range n {
+					r, err := http.ReadResponse(c.r, nil)
+					if err != nil {
+						t.Errorf("client %d, request %d.%d: %v", i, j, k, err)
+						return
+					}
+					body, err := io.ReadAll(r.Body)
+					if want := fmt.Sprintf("/%d.%d.%d.", i, j, k); err != nil || len(body) < 2 || !strings.HasPrefix(string(body[2:]), want) {
+						t.Errorf("%s %q, %v, want %s", r.Status, body, err, want)
+						return
+					}
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { clients.Wait(); close(done) }()
+	for over := false; !over; {
+		a.HandOver(func(c net.Conn) bool { return b.take(t, c) })
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+		a.HandOver(nil)
+		b.HandOver(func(c net.Conn) bool { return back.take(t, c) })
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+		b.HandOver(nil)
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+	}
+	if b.taken.Load() < 16 || back.taken.Load() < 16 {
+		t.Errorf("moved %d times there and %d back: nothing was tried", b.taken.Load(), back.taken.Load())
+	}
+}

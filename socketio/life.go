@@ -289,15 +289,13 @@ func (s *Socket) recover() bool {
 	}
 	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 	defer cancel()
+	var saved adapter.SavedSession
 	restored, err := s.ns.adapter.Restore(ctx, auth.PID, auth.Offset, func(was adapter.SavedSession) adapter.Socket {
+		saved = was
 		s.mu.Lock()
-		s.id, s.data = was.ID, was.Data
+		s.id, s.data = was.ID, s.ns.restoreData(was.Data)
 		x := s.extraLocked()
 		x.pid, x.recovered = was.PID, true
-		s.entered = true
-		if s.state != socketClosed {
-			s.state = socketConnected
-		}
 		s.mu.Unlock()
 		_ = s.client.send(&parser.Packet{Type: parser.Connect, Namespace: s.ns.name, Data: s.connectData()})
 		for _, p := range was.Missed {
@@ -308,10 +306,20 @@ func (s *Socket) recover() bool {
 	if err != nil {
 		s.ns.server.options.Logger.Warn("socket.io session not recovered", "namespace", s.ns.name, "error", err)
 	}
-	if restored && !s.Connected() {
-		s.ns.adapter.Remove(s) // it left meanwhile
+	if !restored {
+		return false
 	}
-	return restored
+	s.mu.Lock()
+	gone := s.state == socketClosed
+	if !gone {
+		s.state, s.entered = socketConnected, true
+	}
+	s.mu.Unlock()
+	if gone { // it left meanwhile, and may come back
+		s.ns.adapter.Remove(s)
+		s.ns.adapter.Save(saved)
+	}
+	return true
 }
 
 // welcome calls OnConnect, for a client that was let in.
@@ -348,6 +356,7 @@ func (s *Socket) close(reason Reason) {
 		return
 	}
 	s.state = socketClosed
+	busy := s.running
 	acks := s.acks
 	s.acks = nil
 	if rooms != nil {
@@ -367,8 +376,12 @@ func (s *Socket) close(reason Reason) {
 		return
 	}
 	s.ns.adapter.Remove(s)
-	if mourned || s.ns.parent != nil {
-		s.push(&job{do: func() { s.leave(reason, rooms) }})
+	if mourned || busy || s.ns.parent != nil {
+		s.ns.server.leaving.add()
+		s.push(&job{do: func() {
+			defer s.ns.server.leaving.done()
+			s.leave(reason, rooms)
+		}})
 	}
 }
 
@@ -381,11 +394,15 @@ func (s *Socket) leave(reason Reason, rooms []Room) {
 	}
 	data := s.data
 	s.mu.Unlock()
-	if pid != "" && recoverable(reason) {
+	switch {
+	case pid == "":
+	case recoverable(reason):
 		if len(rooms) > 0 {
 			rooms = rooms[1:] // without that of its id
 		}
 		s.ns.adapter.Save(adapter.SavedSession{PID: pid, ID: s.id, Rooms: rooms, Data: data})
+	default:
+		s.ns.adapter.Forget(pid)
 	}
 	h := s.ns.handlers
 	h.mu.RLock()

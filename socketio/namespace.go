@@ -3,6 +3,7 @@ package socketio
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -35,7 +36,8 @@ type handlers struct {
 	serverSide map[string]func(Args) ([]any, error)
 	incoming   []func(*Socket, *Event)
 	outgoing   []func(*Socket, *Event)
-	listened   atomic.Bool // there are outgoing ones
+	listened   atomic.Bool  // there are outgoing ones
+	data       reflect.Type // of Socket.Data; nil if nobody has said
 }
 
 // Name begins with a slash.
@@ -58,6 +60,35 @@ func (n *Namespace) OnDisconnect(f func(s *Socket, reason Reason)) {
 	n.handlers.mu.Lock()
 	defer n.handlers.mu.Unlock()
 	n.handlers.disconnect = append(n.handlers.disconnect, f)
+}
+
+// DataType says of what type the sockets' data is, by a value of it: when a client comes
+// back to another worker (see Options.Recovery) its data comes as JSON, and is decoded to
+// that. Without DataType, Socket.Data is then what encoding/json makes of it for an any.
+func (n *Namespace) DataType(example any) {
+	n.handlers.mu.Lock()
+	defer n.handlers.mu.Unlock()
+	n.handlers.data = reflect.TypeOf(example)
+}
+
+// restoreData is what SetData was given, perhaps on another worker.
+func (n *Namespace) restoreData(saved any) any {
+	encoded, ok := saved.(adapter.EncodedData)
+	if !ok {
+		return saved
+	}
+	n.handlers.mu.RLock()
+	typ := n.handlers.data
+	n.handlers.mu.RUnlock()
+	if typ == nil {
+		typ = reflect.TypeFor[any]()
+	}
+	data := reflect.New(typ)
+	if err := json.Unmarshal(encoded, data.Interface()); err != nil {
+		n.server.options.Logger.Error("socket.io data of another worker cannot be decoded", "namespace", n.name, "type", typ, "error", err)
+		return nil
+	}
+	return data.Elem().Interface()
 }
 
 // Use adds a middleware: it is called before a client is let in, and may block. If it

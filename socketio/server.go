@@ -18,6 +18,7 @@ type Server struct {
 	options *Options
 	engine  *engineio.Server
 	workers workers
+	leaving leaving
 
 	mu         sync.RWMutex // guards what follows
 	namespaces map[string]*Namespace
@@ -155,8 +156,14 @@ func (srv *Server) ServeExchange(x engineio.Exchange) bool { return srv.engine.S
 
 // Drain refuses new clients and closes those there are, spread over the time until ctx
 // ends, so that they connect again, to another worker. OnDisconnect is told
-// ServerShutdown.
-func (srv *Server) Drain(ctx context.Context) error { return srv.engine.Drain(ctx) }
+// ServerShutdown. It returns when all have left, and the handlers that ran for them have
+// returned: what they emit still reaches everybody.
+func (srv *Server) Drain(ctx context.Context) error {
+	if err := srv.engine.Drain(ctx); err != nil {
+		return err
+	}
+	return srv.leaving.wait(ctx)
+}
 
 // Close closes all clients and the adapters at once. It does not wait for handlers that
 // still run: their contexts have ended.

@@ -313,9 +313,9 @@ func (s *Socket) Disconnect(closing bool) {
 func (s *Socket) Membership() *adapter.Membership { return &s.membership }
 
 // Deliver implements adapter.Socket.
-func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) {
+func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) bool {
 	if f.Volatile && !s.client.session.Writable() {
-		return
+		return false
 	}
 	spoken := s.client.parser
 	prepared, _ := p.Encoded(spoken, func(p *parser.Packet) any {
@@ -327,11 +327,26 @@ func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) {
 		return engineio.Prepare(messages(wire)...)
 	}).(*engineio.Prepared)
 	if prepared == nil {
-		return
+		return false
 	}
-	s.heard(&p.Packet)
 	_ = s.client.session.SendPrepared(prepared)
+	return true
 }
+
+// Delivered implements adapter.Socket.
+func (s *Socket) Delivered(p *adapter.Packet) { s.heard(&p.Packet) }
+
+// PID implements adapter.Returner. It is set before the adapter knows of the socket, and
+// never changes.
+func (s *Socket) PID() string {
+	if s.extra == nil {
+		return ""
+	}
+	return s.extra.pid
+}
+
+// Moved implements adapter.Returner.
+func (s *Socket) Moved() { s.client.session.Close() }
 
 // DeliverAck implements adapter.Socket.
 func (s *Socket) DeliverAck(p *adapter.Packet, ack func(Raw)) (forget func()) {
@@ -342,7 +357,9 @@ func (s *Socket) DeliverAck(p *adapter.Packet, ack func(Raw)) (forget func()) {
 	}) {
 		return func() {}
 	}
-	s.Deliver(p, adapter.Flags{})
+	if s.Deliver(p, adapter.Flags{}) {
+		s.Delivered(p)
+	}
 	return func() { s.forget(p.ID) }
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/socketio"
+	"github.com/chaussette/chaussette/socketio/adapter"
 	"github.com/chaussette/chaussette/socketio/engineio"
 )
 
@@ -348,12 +350,67 @@ func TestRecovery(t *testing.T) {
 		t.Errorf("%t %s %v %v", s.Recovered(), s.ID(), s.Data(), s.Rooms())
 	}
 
-	// A session is given back once.
-	thief := open(t, io)
-	thief.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
-	if p := thief.next(); p == welcome {
-		t.Error("given back twice")
+	// It is back before the end of its connection was noticed: that is brought about.
+	last := open(t, io)
+	last.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+	if p := last.next(); p != welcome {
+		t.Errorf("%s, want %s", p, welcome)
 	}
+	<-left
+	if s := <-sockets; !s.Recovered() || io.Socket(was.ID()) != s || len(io.Sockets()) != 1 {
+		t.Errorf("%t, %d sockets", s.Recovered(), len(io.Sockets()))
+	}
+}
+
+// An app that listens to what is sent may emit, also while events get their offsets.
+func TestRecoveryOfWhatIsListenedTo(t *testing.T) {
+	io := newServer(t, &socketio.Options{Recovery: &socketio.Recovery{}})
+	io.OnAnyOutgoing(func(s *socketio.Socket, e *socketio.Event) {
+		if e.Name == "first" {
+			_ = io.Emit("second")
+		}
+	})
+	c := connect(t, io, "/")
+	if err := io.Emit("first"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "second"} {
+		if p := c.next(); !strings.HasPrefix(p, `42["`+name+`",`) {
+			t.Error(p)
+		}
+	}
+}
+
+// What an app keeps with a socket crosses workers as JSON.
+func TestDataType(t *testing.T) {
+	type user struct{ Name string }
+	for name, c := range map[string]struct {
+		example any
+		want    any
+	}{
+		"typed": {user{}, user{"me"}}, "a pointer": {&user{}, &user{"me"}}, "untyped": {nil, map[string]any{"Name": "me"}}, "of another type": {1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			io := newServer(t, &socketio.Options{Recovery: &socketio.Recovery{}, Adapter: func(string, adapter.Handler) (adapter.Adapter, error) {
+				return elsewhere{adapter.NewRecovering(adapter.Recovery{})}, nil
+			}})
+			io.DataType(c.example)
+			sockets := make(chan *socketio.Socket, 1)
+			io.OnConnect(func(s *socketio.Socket) { sockets <- s })
+			open(t, io).send(`40{"pid":"p"}`)
+			if got := (<-sockets).Data(); !reflect.DeepEqual(got, c.want) {
+				t.Errorf("%#v, want %#v", got, c.want)
+			}
+		})
+	}
+}
+
+// elsewhere has any session, from another worker.
+type elsewhere struct{ *adapter.Memory }
+
+func (a elsewhere) Restore(_ context.Context, pid, _ string, back func(adapter.SavedSession) adapter.Socket) (bool, error) {
+	a.Add(back(adapter.SavedSession{PID: pid, ID: "id", Data: adapter.EncodedData(`{"Name":"me"}`)}))
+	return true, nil
 }
 
 func TestBundle(t *testing.T) {

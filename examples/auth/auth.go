@@ -43,10 +43,12 @@ func authenticate(s *socketio.Socket) error {
 
 // RegisterSocketIO implements socketio.App.
 func (doors) RegisterSocketIO(io *socketio.Server) {
+	io.DataType(User{})
 	io.Use(authenticate)
 	io.On("who am i", func(s *socketio.Socket) any { return s.Data() })
 
 	admin := io.Of("/admin")
+	admin.DataType(User{})
 	admin.Use(authenticate)
 	admin.Use(func(s *socketio.Socket) error {
 		if user, _ := s.Data().(User); !user.Admin {

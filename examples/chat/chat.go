@@ -65,6 +65,7 @@ func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // RegisterSocketIO implements socketio.App.
 func (c *Chat) RegisterSocketIO(io *socketio.Server) {
+	io.DataType(Person{})
 	// join: the name and the room that a client wants; it gets the last messages.
 	io.On("join", func(ctx context.Context, s *socketio.Socket, name string, room socketio.Room) ([]Message, error) {
 		name, room = strings.TrimSpace(name), socketio.Room(strings.ToLower(strings.TrimSpace(string(room))))

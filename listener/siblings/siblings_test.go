@@ -235,7 +235,7 @@ func hello(version int, key, tag string) []byte {
 func TestBadInput(t *testing.T) {
 	base := t.TempDir()
 	w := open(t, siblings.Options{Base: base, MaxMessage: 1000})
-	good := hello(1, key, "ABCD")
+	good := hello(2, key, "ABCD")
 	for _, c := range []struct {
 		name  string
 		bytes []byte
@@ -245,10 +245,10 @@ func TestBadInput(t *testing.T) {
 		{"nothing of ours", []byte("GET / HTTP/1.1\r\n\r\n"), 0},
 		{"hello without JSON", frame(0, 0, "hello"), 0},
 		{"long hello", frame(0, 0, strings.Repeat("x", 5000)), 0},
-		{"hello of another socket", hello(1, "test-2", "ABCD"), 0},
-		{"hello of another version", hello(2, key, "ABCD"), 0},
-		{"hello with a bad tag", hello(1, key, "../../x"), 0},
-		{"hello with its own tag", hello(1, key, string(w.Tag())), 0},
+		{"hello of another socket", hello(2, "test-2", "ABCD"), 0},
+		{"hello of another version", hello(3, key, "ABCD"), 0},
+		{"hello with a bad tag", hello(2, key, "../../x"), 0},
+		{"hello with its own tag", hello(2, key, string(w.Tag())), 0},
 		{"oversized", append(slices.Clone(good), frame(byte(siblings.Testing), 0, strings.Repeat("x", 1001))...), 0},
 		{"length with its top bit set", append(slices.Clone(good), 0x80, 0, 0, 1, 2, 0), 0},
 		{"unknown flags", append(slices.Clone(good), frame(byte(siblings.Testing), 2, "x")...), 0},
@@ -286,7 +286,7 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wait("a message", func() bool { return strings.HasSuffix(w.payloads(), "well") })
-	if !strings.Contains(w.log.String(), "of another version: 2, and this worker of 1") {
+	if !strings.Contains(w.log.String(), "of another version: 3, and this worker of 2") {
 		t.Errorf("log: %s", w.log)
 	}
 }
@@ -358,7 +358,7 @@ func stranger(base string) {
 		fmt.Println(err)
 		return
 	}
-	_, _ = c.Write(append(hello(1, key, "ABCD"), frame(byte(siblings.Testing), 0, "injected")...))
+	_, _ = c.Write(append(hello(2, key, "ABCD"), frame(byte(siblings.Testing), 0, "injected")...))
 	got, _ := io.ReadAll(c)
 	fmt.Println("refused by the worker:", len(got) == 0)
 }

@@ -41,8 +41,12 @@ type Socket interface {
 	ID() SocketID
 	// Membership is the adapter's to use, and belongs to the socket.
 	Membership() *Membership
-	// Deliver sends p to the client. p is shared with other sockets.
-	Deliver(p *Packet, f Flags)
+	// Deliver sends p to the client, and is false where f let it drop p. p is shared with
+	// other sockets. It calls no code of the app's.
+	Deliver(p *Packet, f Flags) bool
+	// Delivered is called after Deliver was true, in no order, for those who listen to
+	// what is sent.
+	Delivered(p *Packet)
 	// DeliverAck sends p, which has an ID, and calls ack once with what the client
 	// answers, unless it disconnects before, or forget is called.
 	DeliverAck(p *Packet, ack func(parser.Raw)) (forget func())
@@ -141,25 +145,33 @@ type Adapter interface {
 	Workers(ctx context.Context) (int, error)
 
 	// Save keeps the session of a socket that was lost, so that its client can have it
-	// back. An adapter that cannot do that forgets it.
+	// back. An adapter that cannot do that forgets it. It is called after Remove.
 	Save(s SavedSession)
+	// Forget is called in place of Save for a client that has left for good.
+	Forget(pid string)
 	// Restore looks for the session, and for what was broadcast to it after offset. If
 	// both are there it calls back, which makes the socket that it returns of it; that is
 	// added, and in its rooms, when Restore returns true. A session is restored once.
 	// What is broadcast meanwhile is either in SavedSession.Missed or delivered after back
-	// has returned, never both. back does not block and calls no method of the adapter.
+	// has returned, never both. back delivers what was missed, does not block, and calls no
+	// method of the adapter. Where the worker that has the session has not noticed yet that
+	// the client has left, or this one lags behind it, Restore waits.
 	Restore(ctx context.Context, pid, offset string, back func(SavedSession) Socket) (bool, error)
 
 	// Close ends what the adapter has running. Local delivery goes on.
 	Close() error
 }
 
+// EncodedData is the JSON of what an app kept with a socket on another worker.
+type EncodedData json.RawMessage
+
 // SavedSession is what connection state recovery brings back.
 type SavedSession struct {
 	PID   string // which the client knows and nobody else
 	ID    SocketID
 	Rooms []Room
-	Data  any
+	// Data is what the app kept with the socket; from another worker it is EncodedData.
+	Data any
 	// Missed are the data of the packets that were broadcast meanwhile, oldest first.
 	Missed []*Packet
 }

@@ -12,8 +12,9 @@ import (
 // Membership is the rooms of one socket. It lies inside of the socket, so that a room
 // costs nothing for those that are in none.
 type Membership struct {
-	first *member // by next; guarded by the Memory's mu
-	added bool
+	first  *member // by next; guarded by the Memory's mu
+	added  bool
+	recall *recall // with recovery; set before it is added
 }
 
 // member is one socket in one room.
@@ -36,7 +37,7 @@ type Memory struct {
 	rooms   map[Room]*room
 	watch   func(Room, bool) // nil where nobody does
 
-	log *history // for recovery; nil without
+	log *History // for recovery; nil without
 }
 
 // NewMemory returns an empty adapter.
@@ -63,6 +64,9 @@ func (a *Memory) tellLocked(r Room, filled bool) {
 
 // Add implements Adapter.
 func (a *Memory) Add(s Socket) {
+	if a.log != nil {
+		a.log.added(s)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Membership().added = true
@@ -79,6 +83,10 @@ func (a *Memory) Remove(s Socket) {
 		return
 	}
 	m.added = false
+	if a.log != nil {
+		// Not later: what is broadcast from now on is not for it.
+		m.recall.left = *a.log.offset.Load()
+	}
 	for r := m.first; r != nil; r = r.next {
 		a.dropLocked(r)
 	}
@@ -239,16 +247,19 @@ func in(s Socket, rooms []Room) bool {
 // Broadcast implements Adapter.
 func (a *Memory) Broadcast(p *Packet, o Opts) error {
 	if a.log != nil {
-		a.log.fanning.RLock()
-		defer a.log.fanning.RUnlock()
-		a.log.add(p, o)
+		return a.log.Emit(p, o, nil, nil)
 	}
 	a.Each(o, func(s Socket) bool {
-		s.Deliver(p, o.Flags)
+		if s.Deliver(p, o.Flags) {
+			s.Delivered(p)
+		}
 		return true
 	})
 	return nil
 }
+
+// History is what the Memory keeps for those who come back; nil without recovery.
+func (a *Memory) History() *History { return a.log }
 
 // BroadcastAck implements Adapter.
 func (a *Memory) BroadcastAck(ctx context.Context, p *Packet, o Opts, ack func(parser.Raw)) (int, error) {

@@ -72,12 +72,16 @@ func (s *Socket) ID() adapter.SocketID { return s.id }
 func (s *Socket) Membership() *adapter.Membership { return &s.membership }
 
 // Deliver implements adapter.Socket.
-func (s *Socket) Deliver(p *adapter.Packet, _ adapter.Flags) {
+func (s *Socket) Deliver(p *adapter.Packet, _ adapter.Flags) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.got = append(s.got, string(p.Data))
 	s.packets = append(s.packets, p)
+	return true
 }
+
+// Delivered implements adapter.Socket.
+func (s *Socket) Delivered(*adapter.Packet) {}
 
 // DeliverAck implements adapter.Socket.
 func (s *Socket) DeliverAck(p *adapter.Packet, ack func(parser.Raw)) (forget func()) {

@@ -48,6 +48,7 @@ type state struct {
 	mu       sync.Mutex // guards what follows
 	requests map[uint64]*request
 	asking   map[asker][]func() // forgets acks that nobody wants any more
+	told     told
 }
 
 // asker is a request of another worker.
@@ -62,7 +63,8 @@ const DefaultTimeout = 5 * time.Second
 // New returns the adapter of a namespace whose local part is memory.
 func New(namespace string, memory *adapter.Memory, bus Bus, h adapter.Handler) *Adapter {
 	return &Adapter{bus: bus, state: &state{Memory: memory, namespace: namespace, handler: h, timeout: DefaultTimeout,
-		requests: map[uint64]*request{}, asking: map[asker][]func(){}}}
+		requests: map[uint64]*request{}, asking: map[asker][]func(){},
+		told: told{self: map[Worker]adapter.Origin{}, asked: map[adapter.Origin]asked{}}}}
 }
 
 var _ adapter.Adapter = (*Adapter)(nil)
@@ -82,27 +84,34 @@ func (a *Adapter) here(o adapter.Opts) bool {
 
 // Broadcast implements adapter.Adapter.
 func (a *Adapter) Broadcast(p *adapter.Packet, o adapter.Opts) error {
+	if h := a.History(); h != nil {
+		return a.emit(h, p, o)
+	}
 	var err error
 	if !a.here(o) && len(a.bus.Others()) > 0 {
-		w := newWriter(opBroadcast, sizeOf(p))
-		flags := uint64(0)
-		if o.Flags.Volatile {
-			flags |= flagVolatile
-		}
-		if p.NoRecovery {
-			flags |= flagNoRecovery
-		}
-		w.number(flags)
-		w.opts(o)
-		w.bytes(p.Data)
-		w.list(p.Attachments)
-		err = a.bus.Broadcast(w.b)
+		err = a.bus.Broadcast(broadcast(p, o))
 	}
-	// Afterwards: the local part may add an offset, which is this worker's own.
 	if local := a.Memory.Broadcast(p, o); local != nil {
 		return local
 	}
 	return err
+}
+
+// broadcast is the message of what is not kept.
+func broadcast(p *adapter.Packet, o adapter.Opts) []byte {
+	w := newWriter(opBroadcast, sizeOf(p))
+	flags := uint64(0)
+	if o.Flags.Volatile {
+		flags |= flagVolatile
+	}
+	if p.NoRecovery {
+		flags |= flagNoRecovery
+	}
+	w.number(flags)
+	w.opts(o)
+	w.bytes(p.Data)
+	w.list(p.Attachments)
+	return w.b
 }
 
 func sizeOf(p *adapter.Packet) int {
@@ -160,6 +169,7 @@ func (a *Adapter) Close() error {
 	a.asking = map[asker][]func(){}
 	a.mu.Unlock()
 	forget(asking)
+	a.closeHistory()
 	return a.bus.Close()
 }
 
@@ -186,6 +196,7 @@ func (a *Adapter) Left(worker Worker) {
 	}
 	a.mu.Unlock()
 	forget(gone)
+	a.leftHistory(worker)
 }
 
 // Receive handles a message of another worker. It does not block, and keeps the message.
@@ -265,7 +276,25 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 			}
 		}
 		a.handler.ServerSideEmit(data, reply)
-	case opAsked, opAck, opFetched, opRooms, opServerSideAck:
+	case opEvent:
+		e := a.entry(r)
+		if err := r.err(); err != nil {
+			return err
+		}
+		return a.took(from, e)
+	case opSync:
+		return a.receiveSync(from, r)
+	case opWant:
+		return a.receiveWant(from, r)
+	case opHistory:
+		return a.receiveHistory(from, r)
+	case opTake:
+		return a.receiveTake(from, r)
+	case opSaved:
+		return a.receiveSaved(r)
+	case opForget:
+		return a.receiveForget(r)
+	case opAsked, opAck, opFetched, opRooms, opServerSideAck, opTaken:
 		id := r.number()
 		if r.bad {
 			return errMessage
@@ -273,8 +302,11 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 		a.mu.Lock()
 		q := a.requests[id]
 		a.mu.Unlock()
-		if q != nil { // it may have ended
+		switch {
+		case q != nil:
 			q.tell(answer{from: from, what: what, fields: *r})
+		case what == opTaken:
+			return a.receiveSaved(r) // the client did not wait
 		}
 	default:
 		return errMessage
@@ -283,8 +315,10 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 }
 
 // event reads a packet.
-func (a *Adapter) event(r *reader) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: a.namespace, Data: r.bytes(), Attachments: r.list()}}
+func (a *Adapter) event(r *reader) *adapter.Packet { return a.packet(r.bytes(), r.list()) }
+
+func (a *Adapter) packet(data []byte, attachments [][]byte) *adapter.Packet {
+	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: a.namespace, Data: data, Attachments: attachments}}
 }
 
 func (a *Adapter) reply(to Worker, what op, id uint64, fields func(*writer)) {

@@ -19,5 +19,23 @@
 //	serverSide     request data                              request 0 wants no answer
 //	serverSideAck  request data
 //
+// With connection state recovery events go as
+//
+//	event          entry
+//
+// in place of broadcast, where an entry is
+//
+//	origin number time rooms except data attachments
+//
+// and the workers tell one another what they have, and what they need:
+//
+//	sync           self origins-and-numbers                  what the sender has; self are its own
+//	want           origin number                             what comes after that?
+//	history        more origin floor entries                 what is up to floor is not kept; with more set, another follows
+//	take           request pid                               who has this session?
+//	taken          request json entries                      here it is; nothing: not here
+//	saved          json entries                              a session, of a worker that leaves
+//	forget         pid                                       it was given back
+//
 // A request's number is the sender's own. Answers go to it alone.
 package cluster

@@ -71,7 +71,8 @@ func (q *request) take() []answer {
 	return all
 }
 
-// gather asks all others, and calls each for every answer until all have given theirs.
+// gather asks all others, and calls each for every answer until all have given theirs, or
+// each returns errEnough.
 func (a *Adapter) gather(ctx context.Context, what op, fields func(*writer), each func(*reader) error) error {
 	if len(a.bus.Others()) == 0 {
 		return nil
@@ -103,6 +104,9 @@ func (a *Adapter) gather(ctx context.Context, what op, fields func(*writer), eac
 				continue
 			}
 			err := each(&one.fields)
+			if errors.Is(err, errEnough) {
+				return nil
+			}
 			if err = errors.Join(err, one.fields.err()); err != nil {
 				lost = fmt.Errorf("%w: %w", adapter.ErrPartial, err)
 			}

@@ -25,6 +25,15 @@ const (
 	opRooms
 	opServerSide
 	opServerSideAck
+	opEvent
+	opSync
+	opWant
+	opHistory
+	opTake
+	opTaken
+	opSaved
+	opForget
+	opEnd // none
 )
 
 // Flags of a broadcast.
@@ -47,11 +56,15 @@ func (w *writer) bytes(p []byte) {
 	w.b = append(w.b, p...)
 }
 
+func (w *writer) string(s string) {
+	w.number(uint64(len(s)))
+	w.b = append(w.b, s...)
+}
+
 func (w *writer) rooms(list []adapter.Room) {
 	w.number(uint64(len(list)))
 	for _, r := range list {
-		w.number(uint64(len(r)))
-		w.b = append(w.b, r...)
+		w.string(string(r))
 	}
 }
 

@@ -45,7 +45,7 @@ type deaf struct{ adapter.Handler }
 
 // Whatever another worker sends, it is an error or is handled.
 func FuzzReceive(f *testing.F) {
-	for what := opBroadcast; what <= opServerSideAck+1; what++ {
+	for what := opBroadcast; what <= opEnd; what++ {
 		w := newWriter(what, 0)
 		w.number(1)
 		f.Add(w.b)
@@ -53,10 +53,11 @@ func FuzzReceive(f *testing.F) {
 		w.bytes([]byte(`["x"]`))
 		w.list(nil)
 		f.Add(w.b)
+		f.Add(append([]byte{byte(what)}, "\x05aaaaa\x01\x05bbbbb\x07"...))
 		f.Add(append(w.b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
-		a := New("/", adapter.NewMemory(), nowhere{}, deaf{})
+		a := New("/", adapter.NewRecovering(adapter.Recovery{}), nowhere{}, deaf{})
 		if len(message) > 0 && op(message[0]) == opServerSide {
 			return // the handler's
 		}

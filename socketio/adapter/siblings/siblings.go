@@ -3,6 +3,7 @@
 package siblings
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -30,6 +31,8 @@ type Hub struct {
 	mu     sync.Mutex // guards what follows
 	spaces map[string]*space
 	theirs map[siblings.Tag]map[string]bool // which namespaces a sibling has
+	silent map[siblings.Tag]bool            // those that have not said yet which they have
+	spoken chan struct{}                    // closed when that changes; nil if nobody waits
 }
 
 // What a message is.
@@ -37,6 +40,7 @@ const (
 	enter byte = iota + 1 // the sender has this namespace
 	leave                 // not any more
 	say                   // a message of package cluster
+	all                   // those were all namespaces; it has no name
 )
 
 // NewHub returns the Hub of a worker. It is called before s is started. Nil for the
@@ -45,7 +49,7 @@ func NewHub(s *siblings.Siblings, log *slog.Logger) *Hub {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	h := &Hub{siblings: s, log: log, spaces: map[string]*space{}, theirs: map[siblings.Tag]map[string]bool{}}
+	h := &Hub{siblings: s, log: log, spaces: map[string]*space{}, theirs: map[siblings.Tag]map[string]bool{}, silent: map[siblings.Tag]bool{}}
 	s.Handle(siblings.SocketIO, h.receive)
 	s.Watch(h.watch)
 	return h
@@ -74,6 +78,8 @@ func (h *Hub) join(namespace string, handler adapter.Handler, memory *adapter.Me
 type Receiver interface {
 	// Receive takes a message. An error means that it is none.
 	Receive(from cluster.Worker, message []byte) error
+	// Joined says that the Bus reaches this worker from now on.
+	Joined(cluster.Worker)
 	// Left says that nothing comes from this worker any more.
 	Left(cluster.Worker)
 }
@@ -102,7 +108,6 @@ func (s *space) enter(r Receiver) {
 	h := s.hub
 	s.receiver = r
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.spaces[s.name] = s
 	for t, names := range h.theirs {
 		if names[s.name] {
@@ -111,6 +116,10 @@ func (s *space) enter(r Receiver) {
 	}
 	// Under the lock, so that a leave and an enter go out in their order.
 	_, _ = h.siblings.Broadcast(siblings.SocketIO, s.message(enter, nil))
+	h.mu.Unlock()
+	for _, w := range s.Others() {
+		r.Joined(w)
+	}
 }
 
 func (h *Hub) watch(t siblings.Tag, joined bool) {
@@ -120,15 +129,48 @@ func (h *Hub) watch(t siblings.Tag, joined bool) {
 		for _, s := range h.spaces {
 			_ = h.siblings.Send(t, siblings.SocketIO, s.message(enter, nil))
 		}
+		_ = h.siblings.Send(t, siblings.SocketIO, []byte{all, 0})
+		h.silent[t] = true
 		h.mu.Unlock()
 		return
 	}
 	delete(h.theirs, t)
+	h.spokeLocked(t)
 	left := slices.Collect(maps.Values(h.spaces))
 	h.mu.Unlock()
 	for _, s := range left {
 		s.remove(t)
 		s.receiver.Left(cluster.Worker(t))
+	}
+}
+
+// spokeLocked says that t will not say any more which namespaces it has. mu is held.
+func (h *Hub) spokeLocked(t siblings.Tag) {
+	delete(h.silent, t)
+	if h.spoken != nil {
+		close(h.spoken)
+		h.spoken = nil
+	}
+}
+
+// settle waits until all siblings have said which namespaces they have, or ctx ends.
+func (h *Hub) settle(ctx context.Context) {
+	for {
+		h.mu.Lock()
+		if len(h.silent) == 0 {
+			h.mu.Unlock()
+			return
+		}
+		if h.spoken == nil {
+			h.spoken = make(chan struct{})
+		}
+		spoken := h.spoken
+		h.mu.Unlock()
+		select {
+		case <-spoken:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -151,17 +193,17 @@ func (h *Hub) handle(m siblings.Message) error {
 	}
 	name, message := string(rest[:size]), rest[size:]
 	h.mu.Lock()
-	s := h.spaces[name]
+	s, joined := h.spaces[name], false
 	switch m.Payload[0] {
 	case enter:
 		if h.theirs[m.From] != nil {
 			h.theirs[m.From][name] = true
 		}
-		if s != nil {
-			s.add(m.From)
-		}
+		joined = s != nil && s.add(m.From)
 	case leave:
 		delete(h.theirs[m.From], name)
+	case all:
+		h.spokeLocked(m.From)
 	case say:
 	default:
 		h.mu.Unlock()
@@ -172,6 +214,10 @@ func (h *Hub) handle(m siblings.Message) error {
 		return nil // it has the namespace, and this worker has not
 	}
 	switch m.Payload[0] {
+	case enter:
+		if joined {
+			s.receiver.Joined(cluster.Worker(m.From))
+		}
 	case leave:
 		s.remove(m.From)
 		s.receiver.Left(cluster.Worker(m.From))
@@ -207,13 +253,20 @@ func (s *space) Others() []cluster.Worker {
 	return nil
 }
 
-func (s *space) add(t siblings.Tag) {
+// Settle implements cluster.Settler.
+func (s *space) Settle(ctx context.Context) { s.hub.settle(ctx) }
+
+// add is false for one that is there already.
+func (s *space) add(t siblings.Tag) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if list := s.Others(); !slices.Contains(list, cluster.Worker(t)) {
-		list = append(slices.Clone(list), cluster.Worker(t))
-		s.others.Store(&list)
+	list := s.Others()
+	if slices.Contains(list, cluster.Worker(t)) {
+		return false
 	}
+	list = append(slices.Clone(list), cluster.Worker(t))
+	s.others.Store(&list)
+	return true
 }
 
 func (s *space) remove(t siblings.Tag) {

@@ -1,6 +1,7 @@
 package siblings_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -93,4 +94,37 @@ func TestNamespaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	workers(t, two.Adapters[0], 1)
+}
+
+// Clients that come back to whatever worker, while workers are replaced, have every event
+// once.
+func TestRecovery(t *testing.T) {
+	bases := map[string]string{} // of each seed
+	adaptertest.RunRecovery(t, 2*patience, 3, func(t *testing.T) *adaptertest.Recovering {
+		if bases[t.Name()] == "" {
+			bases[t.Name()] = t.TempDir()
+		}
+		return recovering(t, bases[t.Name()])
+	})
+}
+
+func recovering(t *testing.T, base string) *adaptertest.Recovering {
+	s, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := adaptersiblings.NewHub(s, nil).Recovering(adapter.Recovery{})("/", &adaptertest.Handler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	leave := func() {
+		if err := errors.Join(a.Close(), s.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(leave)
+	return &adaptertest.Recovering{Adapter: a, Leave: leave}
 }

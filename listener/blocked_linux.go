@@ -43,10 +43,7 @@ type blocked struct {
 // newShared makes fd, which it owns from now on, ready to be accepted from next to
 // other processes.
 func newShared(fd int) (socket, error) {
-	b := &blocked{fd: fd, turn: make(chan struct{}, 1)}
-	// A timer has the runtime open its poller. It would with the first connection, and
-	// dies where that has taken the last descriptor.
-	time.AfterFunc(time.Hour, func() {}).Stop()
+	b := newBlocked(fd)
 	// A subflow of Multipath TCP does not hear of SO_RCVTIMEO. Such a socket stays
 	// non-blocking and is polled: less fair, but accept can be ended.
 	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
@@ -61,6 +58,14 @@ func newShared(fd int) (socket, error) {
 		return nil, os.NewSyscallError("setsockopt", err)
 	}
 	return b, os.NewSyscallError("fcntl", unix.SetNonblock(fd, false))
+}
+
+// newBlocked returns a blocked of fd as it is. One that does not block is polled.
+func newBlocked(fd int) *blocked {
+	// A timer has the runtime open its poller. It would with the first connection, and
+	// dies where that has taken the last descriptor.
+	time.AfterFunc(time.Hour, func() {}).Stop()
+	return &blocked{fd: fd, turn: make(chan struct{}, 1)}
 }
 
 // accept makes a net.Conn of the next connection. Package net has no way to do that

@@ -91,6 +91,73 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// A socket that is not shared may be polled; accepting otherwise goes on to work.
+func TestPollFD(t *testing.T) {
+	sockets(t, func(t *testing.T, l *listener.Listener) {
+		early := dial(t, l.Addr())
+		fd, err := l.PollFD()
+		if l.Shared() {
+			if !errors.Is(err, errors.ErrUnsupported) {
+				t.Errorf("a shared socket: %d, %v", fd, err)
+			}
+			return
+		}
+		check(t, err)
+		defer func() { check(t, unix.Close(fd)) }()
+		for i := range 3 {
+			if i > 0 {
+				if got, err := l.TryAcceptFD(fd); err != unix.EAGAIN {
+					t.Fatalf("nobody waits: %d, %v", got, err)
+				}
+				early = dial(t, l.Addr())
+			}
+			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			_, err := unix.Poll(poll, int(patience.Milliseconds()))
+			check(t, err)
+			got, err := l.TryAcceptFD(fd)
+			check(t, err)
+			if l.Addr().Network() == "tcp" {
+				checkTuned(t, got, 15)
+			}
+			_, err = unix.Write(got, []byte("hello"))
+			check(t, err)
+			buffer := make([]byte, 16)
+			n, err := early.Read(buffer)
+			if err != nil || string(buffer[:n]) != "hello" {
+				t.Errorf("read %q, %v", buffer[:n], err)
+			}
+			check(t, unix.Close(got))
+		}
+		second, err := l.PollFD()
+		check(t, err)
+		check(t, unix.Close(second))
+
+		got := accept(l)
+		client := dial(t, l.Addr())
+		talk(t, client, await(t, got, "the connection"))
+		got = accept(l)
+		check(t, l.Close())
+		if a := await(t, got, "Accept to return"); !errors.Is(a.err, net.ErrClosed) {
+			t.Errorf("after Close: %v", a.err)
+		}
+		<-l.Closed()
+		if fd, err := l.PollFD(); err == nil {
+			t.Errorf("after Close: descriptor %d", fd)
+		}
+	})
+}
+
+// An Accept that waits while the socket changes the way it is waited for goes on.
+func TestPollFDWhileAccepting(t *testing.T) {
+	l := open(t, "127.0.0.1:0", nil)[0]
+	got := accept(l)
+	fd, err := l.PollFD()
+	check(t, err)
+	defer unix.Close(fd)
+	client := dial(t, l.Addr())
+	talk(t, client, await(t, got, "the connection"))
+}
+
 func TestAcceptFD(t *testing.T) {
 	sockets(t, func(t *testing.T, l *listener.Listener) {
 		for range 2 {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -63,7 +64,8 @@ type Listener struct {
 	socket  socket
 	trouble trouble
 
-	tuneOnce sync.Once // AcceptFD
+	tuneOnce sync.Once   // AcceptFD, PollFD
+	drained  atomic.Bool // since then nothing was in the queue, so all that comes is tuned
 	closing  sync.Once
 	closed   chan struct{}
 

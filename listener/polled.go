@@ -17,13 +17,32 @@ type polled struct {
 	mu     sync.Mutex
 	closed bool
 	raw    *os.File // a second descriptor for acceptFD, which opens it
+	own    socket   // in the place of inner, which is closed then (Listener.PollFD); or nil
 }
 
 func newPolled(inner bindable) *polled { return &polled{inner: inner} }
 
-func (p *polled) accept() (net.Conn, error) { return p.inner.Accept() }
+func (p *polled) accept() (net.Conn, error) {
+	if own := p.owned(); own != nil {
+		return own.accept()
+	}
+	conn, err := p.inner.Accept()
+	if own := p.owned(); err != nil && own != nil {
+		return own.accept()
+	}
+	return conn, err
+}
+
+func (p *polled) owned() socket {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.own
+}
 
 func (p *polled) dup() (int, error) {
+	if own := p.owned(); own != nil {
+		return own.dup()
+	}
 	conn, err := p.inner.SyscallConn()
 	if err != nil {
 		return -1, err
@@ -38,8 +57,11 @@ func (p *polled) dup() (int, error) {
 func (p *polled) close() error {
 	p.mu.Lock()
 	p.closed = true
-	raw := p.raw
+	raw, own := p.raw, p.own
 	p.mu.Unlock()
+	if own != nil {
+		return own.close()
+	}
 	if raw != nil {
 		raw.Close()
 	}

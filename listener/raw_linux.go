@@ -19,17 +19,56 @@ func (l *Listener) AcceptFD() (int, error) {
 		fd, err := l.socket.(interface{ acceptFD() (int, error) }).acceptFD()
 		if err == nil {
 			l.trouble.passed()
-			if l.addr.Network() == "tcp" {
-				// One that was in the queue before has not inherited them.
-				if on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); err == nil && on == 0 {
-					_ = tune(fd, l.alive)
-				}
-			}
+			l.tuneLate(fd)
 			return fd, nil
 		}
 		if err := l.wait(err); err != nil {
 			return -1, err
 		}
+	}
+}
+
+// PollFD returns a descriptor of the socket that does not block, for an event loop: when
+// poll(2) says that it can be read, TryAcceptFD has a connection. The caller closes it, at
+// the latest when Closed is. A socket that is shared cannot be waited for in this way, for
+// the sake of the others (see the package's documentation): the error is
+// errors.ErrUnsupported then. Only Linux has it.
+func (l *Listener) PollFD() (int, error) {
+	p, ok := l.socket.(*polled)
+	if !ok {
+		return -1, errors.ErrUnsupported
+	}
+	l.tuneOnce.Do(l.tuneAccepted)
+	return p.takeOut()
+}
+
+// TryAcceptFD is AcceptFD for a descriptor from PollFD. It does not wait: the error is
+// EAGAIN where there is no connection. What other errors mean AcceptFD finds out.
+func (l *Listener) TryAcceptFD(pollFD int) (int, error) {
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(pollFD), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	if errno != 0 {
+		if errno == unix.EAGAIN {
+			l.drained.Store(true)
+		}
+		return -1, errno
+	}
+	l.trouble.passed()
+	if !l.drained.Load() {
+		l.tuneLate(int(fd))
+	}
+	return int(fd), nil
+}
+
+// Closed is closed when Close begins.
+func (l *Listener) Closed() <-chan struct{} { return l.closed }
+
+// tuneLate tunes a connection that was in the queue before the socket was tuned.
+func (l *Listener) tuneLate(fd int) {
+	if l.addr.Network() != "tcp" {
+		return
+	}
+	if on, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY); err == nil && on == 0 {
+		_ = tune(fd, l.alive)
 	}
 }
 
@@ -51,6 +90,9 @@ func (l *Listener) tuneAccepted() {
 // acceptFD accepts through a second descriptor, since a net.Listener lends its own for
 // a moment only.
 func (p *polled) acceptFD() (int, error) {
+	if own := p.owned(); own != nil {
+		return own.(*blocked).acceptFD()
+	}
 	raw, err := p.rawFile()
 	if err != nil {
 		return -1, err
@@ -88,6 +130,34 @@ func (p *polled) rawFile() (*os.File, error) {
 		p.raw = raw
 	}
 	return p.raw, nil
+}
+
+// takeOut returns a new descriptor of the socket, and takes the socket out of the poller
+// of the Go runtime: that would wake up for each connection that somebody else accepts.
+func (p *polled) takeOut() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return -1, net.ErrClosed
+	case p.own != nil:
+		return p.own.dup()
+	}
+	conn, err := p.inner.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	controlErr := conn.Control(func(inner uintptr) { fd, err = dupCloexec(int(inner)) })
+	if err := errors.Join(controlErr, err); err != nil {
+		return -1, err
+	}
+	p.own = newBlocked(fd)
+	if p.raw != nil {
+		p.raw.Close()
+	}
+	p.inner.Close()
+	return p.own.dup()
 }
 
 // accept4 accepts without asking for the peer's address. The new descriptor is

@@ -22,8 +22,10 @@ type Group struct {
 	batchMu sync.Mutex // held by whoever has batch
 	batch   Batch
 
+	acceptMu sync.Mutex // for closed to become true, and for acceptors to change
+
 	closed   atomic.Bool
-	left     sync.WaitGroup // leaders, and who watches
+	left     sync.WaitGroup // leaders, who watches, and listeners that are watched
 	watching atomic.Bool
 	watchers chan struct{} // tells to watch
 	done     chan struct{}
@@ -143,7 +145,10 @@ func (g *Group) Conns(f func(Owner) bool) {
 // Close ends the loops, when the connections are gone: those that are left are never
 // called again. It waits for the loops, but not for Owners that are still called.
 func (g *Group) Close() {
-	if g.closed.Swap(true) {
+	g.acceptMu.Lock()
+	before := g.closed.Swap(true)
+	g.acceptMu.Unlock()
+	if before {
 		return
 	}
 	close(g.done)

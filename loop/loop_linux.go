@@ -37,7 +37,8 @@ type Loop struct {
 	current *Conn // whose Owner is called
 	aside   int   // calls that are still to be made on goroutines of their own
 
-	now       atomic.Uint32 // clock, when the leader looked last
+	acceptors atomic.Pointer[[]*acceptor] // or nil
+	now       atomic.Uint32               // clock, when the leader looked last
 	takeovers atomic.Uint64
 
 	wantAside atomic.Bool           // the next calls are to be made aside
@@ -160,7 +161,8 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 	}
 	c := l.group.find(fd)
 	if c == nil || c.loop != l {
-		return true // it was closed since
+		l.accept(fd)
+		return true // or it was closed since
 	}
 	if events&unix.EPOLLOUT != 0 {
 		c.flush()

@@ -18,10 +18,10 @@ import (
 // Supported says whether the system has what the package needs.
 const Supported = true
 
-// Listener is what a Server accepts from: listener.Listener is one.
+// Listener is what a Server accepts from: listener.Listener is one, which the event loops
+// accept from themselves.
 type Listener interface {
-	// AcceptFD returns the next connection: non-blocking, close-on-exec.
-	AcceptFD() (int, error)
+	loop.Listener
 	Addr() net.Addr
 }
 
@@ -62,19 +62,12 @@ func On(group *loop.Group, options *Options) *Server {
 // Serve accepts connections from l until that is closed, and serves them until Drain or
 // Close. Its error is nil then, and otherwise why l cannot be accepted from.
 func (s *Server) Serve(l Listener) error {
-	local := fixed(l.Addr())
-	for {
-		fd, err := l.AcceptFD()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case err != nil:
-			return err
-		}
-		if err := s.Take(fd, nil, &Peer{Local: local}); err != nil {
-			return err
-		}
+	peer := &Peer{Local: fixed(l.Addr())}
+	err := s.group.Accept(l, func(fd int) error { return s.Take(fd, nil, peer) })
+	if errors.Is(err, net.ErrClosed) {
+		return nil
 	}
+	return err
 }
 
 // fixed is the address of a listener where it is that of every connection, and else nil.

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaussette/chaussette/loop"
 )
 
-// FDListener is what a Front accepts from: listener.Listener is one.
+// FDListener is what a Front accepts from: listener.Listener is one, which the event loops
+// accept from themselves.
 type FDListener interface {
-	// AcceptFD returns the next connection: non-blocking, close-on-exec.
-	AcceptFD() (int, error)
+	loop.Listener
 	Addr() net.Addr
 	Close() error
 }
@@ -85,12 +87,7 @@ func (e *Engine) Front(l FDListener, handler http.Handler, options *FrontOptions
 
 func (f *Front) accept() {
 	defer close(f.failed)
-	for {
-		fd, err := f.listener.AcceptFD()
-		if err != nil {
-			f.err = err
-			return
-		}
+	f.err = f.engine.loops.Accept(f.listener, func(fd int) error {
 		if f.options.SendTimeout > 0 {
 			// It fails on Unix sockets, which do without.
 			_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(f.options.SendTimeout.Milliseconds()))
@@ -98,15 +95,15 @@ func (f *Front) accept() {
 		c := &conn{engine: f.engine, shake: &shake{front: f}}
 		if err := f.engine.loops.Add(&c.io, c, fd); err != nil {
 			unix.Close(fd)
-			f.err = err
-			return
+			return err
 		}
 		f.pending.Add(1)
 		c.io.SetDeadline(f.options.HeaderTimeout)
 		c.io.Lock()
 		c.io.StartLocked()
 		c.io.Unlock()
-	}
+		return nil
+	})
 }
 
 // Accept implements net.Listener, for connections that begin with anything else than a

@@ -49,7 +49,7 @@ func (f *flags) socketIOFlags(s *pflag.FlagSet) {
 	s.Var(sizeFlag[int64]{&e.MaxPayload}, "socketio-max-payload", "bytes of a message, and of a polling request, that are taken from a client")
 	s.Var(sizeFlag[int64]{&e.MaxQueue}, "socketio-max-queue", "bytes that may wait for a slow client, beyond which it is disconnected")
 	s.Var(countFlag{&e.MaxSessions}, "socketio-max-sessions", "clients connected at once, beyond which new ones get 503")
-	s.BoolVar(&f.config.NoSiblings, "no-siblings", false, "know nothing of the other workers on an inherited socket: no session, room or connection is shared with them")
+	s.BoolVar(&f.config.NoSiblings, "no-siblings", false, "know nothing of the other workers on an inherited socket: no session, room, group or connection is shared with them")
 	s.Var(durationFlag{&f.recovery}, "socketio-recovery", "time in which a client that was away gets back its session and what it missed; 0 is off")
 }
 

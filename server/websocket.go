@@ -23,6 +23,7 @@ type sockets struct {
 	handler  ws.Handler       // the app's, or nil
 	before   bool             // the app gets open connections
 	io       *socketio.Server // or nil
+	kin      *kin             // or nil
 	top      http.Handler     // what is called first
 	log      *slog.Logger
 	access   *slog.Logger
@@ -37,7 +38,7 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 	config := w.config.WebSocket
 	config.Logger = w.log
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO(f)}
+	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO(f), kin: f}
 	std := gorilla.New(&config)
 	s.engine = std
 	if !s.before {
@@ -67,6 +68,7 @@ func (s *sockets) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ws.IsUpgrade(r):
 		s.app.ServeHTTP(w, r)
+	case s.kin.passOn(w, r):
 	case s.draining.Load():
 		ws.Refuse(w, r, s.engine.Config().Logger, &ws.RefusedError{Status: http.StatusServiceUnavailable, Reason: "the worker is stopping"})
 	case s.handler != nil:

@@ -15,6 +15,7 @@ import (
 	"github.com/chaussette/chaussette/listener"
 	"github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/gate"
+	"github.com/chaussette/chaussette/server/handover"
 	"github.com/chaussette/chaussette/server/std"
 	"github.com/chaussette/chaussette/server/watch"
 	"github.com/chaussette/chaussette/ws"
@@ -202,6 +203,8 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		NoHTTP2:   w.config.NoHTTP2,
 		AccessLog: w.config.AccessLog,
 		Log:       w.log,
+
+		ConnContext: handover.ConnContext,
 	}
 	handler := w.handler()
 	kin := w.newKin(listeners)
@@ -212,6 +215,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	}
 	if sockets != nil {
 		handler = sockets.wrap(handler)
+		kin.carry(sockets)
 		options.Context = ws.WithEngine(context.Background(), sockets.engine)
 		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
@@ -252,7 +256,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	reason, err := w.wait(ctx, signals, failed)
 	if ended := (*EndedError)(nil); errors.As(err, &ended) {
 		// The requests that were in flight still get their 502.
-		return errors.Join(err, w.drain(engine, sockets, stopAccepting, signals, again))
+		return errors.Join(err, w.drain(engine, kin, sockets, stopAccepting, signals, again))
 	}
 	if err != nil {
 		return err
@@ -269,7 +273,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if reason == restart {
 		return nil
 	}
-	return w.drain(engine, sockets, stopAccepting, signals, again)
+	return w.drain(engine, kin, sockets, stopAccepting, signals, again)
 }
 
 // closeTimeout bounds how long handlers may take with the end of their WebSockets.
@@ -286,7 +290,7 @@ const (
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
 // accept: it may be the only one, and what is accepted now is answered now. A signal to
 // stop turns a reload into a stop; the one after ends the drain at once.
-func (w *Worker) drain(engine *std.Engine, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
+func (w *Worker) drain(engine *std.Engine, kin *kin, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
 	reloading, stops := again.wanted, 0
@@ -304,7 +308,9 @@ func (w *Worker) drain(engine *std.Engine, sockets *sockets, stopAccepting func(
 
 	start := time.Now()
 	w.log.Info("Draining", "connections", engine.Connections(), "graceful-timeout", w.config.GracefulTimeout)
+	kin.leave(ctx)
 	engine.StartDraining()
+	kin.handOver(engine)
 	var waiting sync.WaitGroup
 	if sockets != nil {
 		waiting.Go(func() {

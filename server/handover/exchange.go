@@ -46,7 +46,7 @@ type Exchange struct {
 
 	tellMu  sync.Mutex   // what siblings are told comes in its order
 	told    atomic.Int64 // what they were told last of this worker's connections
-	leaving bool         // takes nothing that is offered; guarded by tellMu
+	leaving atomic.Bool  // takes nothing that is offered; stored under tellMu
 
 	mu      sync.Mutex // guards what follows
 	loads   map[siblings.Tag]load

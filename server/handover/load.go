@@ -26,7 +26,7 @@ func (e *Exchange) watch(t siblings.Tag, joined bool) {
 	}
 	e.tellMu.Lock()
 	defer e.tellMu.Unlock()
-	own := load{takes: !e.leaving}
+	own := load{takes: !e.leaving.Load()}
 	if own.takes {
 		own.conns = e.conns()
 	}
@@ -50,10 +50,6 @@ func (e *Exchange) forget(t siblings.Tag) {
 func (e *Exchange) fewest() (siblings.Tag, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.fewestLocked()
-}
-
-func (e *Exchange) fewestLocked() (siblings.Tag, bool) {
 	var to siblings.Tag
 	for t, l := range e.loads {
 		if l.takes && (to == "" || l.conns < e.loads[to].conns) {
@@ -69,9 +65,9 @@ func (e *Exchange) fewestLocked() (siblings.Tag, bool) {
 	return to, true
 }
 
-// crowded returns the sibling that shall have the next long-lived connection, if this
-// worker has far more than its share.
-func (e *Exchange) crowded() (siblings.Tag, bool) {
+// Crowded tells whether PassOn would pass a long-lived connection on: this worker has far
+// more than its share of them, or leaves.
+func (e *Exchange) Crowded() bool {
 	own := e.conns()
 	e.tell(own)
 	e.mu.Lock()
@@ -83,10 +79,11 @@ func (e *Exchange) crowded() (siblings.Tag, bool) {
 			workers++
 		}
 	}
-	if share := all / workers; own < share+share/aboveShare+aboveNoise {
-		return "", false
+	if workers == 1 {
+		return false
 	}
-	return e.fewestLocked()
+	share := all / workers
+	return e.leaving.Load() || own >= share+share/aboveShare+aboveNoise
 }
 
 // tell has the siblings know of this worker's connections, if there are a sixteenth more
@@ -97,7 +94,7 @@ func (e *Exchange) tell(own int) {
 	}
 	e.tellMu.Lock()
 	defer e.tellMu.Unlock()
-	if e.leaving || !e.news(own) {
+	if e.leaving.Load() || !e.news(own) {
 		return
 	}
 	e.told.Store(int64(own))
@@ -126,8 +123,9 @@ func (e *Exchange) tellOn() {
 func (e *Exchange) Leave() {
 	e.tellMu.Lock()
 	defer e.tellMu.Unlock()
-	if !e.leaving {
-		e.leaving = true
+	if !e.leaving.Load() {
+
+		e.leaving.Store(true)
 		_, _ = e.siblings.Broadcast(siblings.Connections, appendLoad(nil, load{}))
 	}
 }

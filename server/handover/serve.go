@@ -39,27 +39,19 @@ func (e *Exchange) Serve(w http.ResponseWriter, r *http.Request, to siblings.Tag
 
 // PassOn has a sibling serve r, which asks for a connection that lasts, a WebSocket or a
 // session: the one with the fewest, where this worker has far more than its share of
-// them. It is false, with nothing done, otherwise; and where the connection cannot move, as
+// them, or leaves. It is false, with nothing done, otherwise; and where the connection cannot move, as
 // with TLS and HTTP/2, or was passed on already. The body must not have been read.
 func (e *Exchange) PassOn(w http.ResponseWriter, r *http.Request) bool {
 	if r.TLS != nil || r.ProtoMajor != 1 || r.Context().Value(stayKey{}) != nil {
 		return false
 	}
-	to, ok := e.crowded()
-	if !ok {
+	if !e.Crowded() {
 		return false
 	}
 	err := e.move(w, r, func(fd int, read []byte) error {
-		err := e.send(fd, read, offered, to)
-		if errors.Is(err, siblings.ErrGone) {
-			e.forget(to)
-			err = e.offer(fd, read, offered)
-		}
+		err := e.Offer(fd, read)
 		if errors.Is(err, ErrNobody) {
 			return e.keep(fd, read) // they have all gone just now
-		}
-		if err == nil {
-			e.offered.Add(1)
 		}
 		return err
 	})

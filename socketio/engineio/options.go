@@ -56,6 +56,11 @@ type Options struct {
 	// Elsewhere is asked about a request whose session is not here, before its body is
 	// read. True says that it has been served: by the worker that has the session.
 	Elsewhere func(w http.ResponseWriter, r *http.Request, id SID) bool
+	// Newcomer is asked about a request for a new session. True says that it has been
+	// served: by a worker that has fewer.
+	Newcomer func(w http.ResponseWriter, r *http.Request) bool
+	// Crowded says that Newcomer may do that: such a request then has to come to ServeHTTP.
+	Crowded func() bool
 	// Engine carries WebSockets where the request's context has none (ws.WithEngine).
 	Engine ws.Engine
 	// Logger is told why clients are refused. Nil discards.

@@ -119,6 +119,9 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	if srv.options.Newcomer != nil && begins(r.Method, rest, func() string { return r.URL.Query().Get("sid") }) && srv.options.Newcomer(w, r) {
+		return
+	}
 	x := newHTTPExchange(w, r)
 	if rest != "" {
 		if srv.serve09(x, rest) {
@@ -136,6 +139,18 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// begins tells whether a request, below the server's path, asks for a new session.
+func begins(method, rest string, sid func() string) bool {
+	if method != http.MethodGet {
+		return false
+	}
+	if rest == "" {
+		return sid() == ""
+	}
+	transport, id := path09(rest)
+	return transport == "" && id == ""
+}
+
 // below cuts the server's path off, and is not ok for a path where nothing is: what is
 // left is empty, or begins with the 1 of the revision 0.9.
 func (srv *Server) below(path string) (rest string, ok bool) {
@@ -148,17 +163,25 @@ func (srv *Server) below(path string) (rest string, ok bool) {
 
 // ServeExchange serves x without waiting for anything: a poll is answered when there is
 // something to fetch. It is false, and x not touched, for what has to come to ServeHTTP: a
-// WebSocket, a session that Options.Elsewhere may know, and what is not under
-// Options.Path.
+// WebSocket, a session that Options.Elsewhere may know, a new one that another worker is to
+// have, and what is not under Options.Path.
 func (srv *Server) ServeExchange(x Exchange) bool {
 	rest, ok := srv.below(x.Path())
 	if !ok {
 		return false
 	}
+	crowded := srv.options.Newcomer != nil && srv.options.Crowded != nil && srv.options.Crowded()
 	if rest != "" {
+		if crowded && begins(x.Method(), rest, nil) {
+			return false
+		}
 		return srv.serve09(x, rest)
 	}
-	return srv.serve(srv.ask(x, "j"))
+	a := srv.ask(x, "j")
+	if crowded && begins(x.Method(), rest, func() string { return string(a.sid) }) {
+		return false
+	}
+	return srv.serve(a)
 }
 
 func (srv *Server) serve(a *asked) bool {

@@ -3,11 +3,14 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 
 	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/socketio"
+	"github.com/chaussette/chaussette/ws"
 )
 
 func main() { server.Main(App{}) }
@@ -42,4 +45,19 @@ func (App) RegisterSocketIO(io *socketio.Server) {
 	io.On("kick", func(s *socketio.Socket, id socketio.Room) error { return io.To(id).DisconnectSockets(false) })
 }
 
-func (App) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+// ServeHTTP answers with the process's id.
+func (App) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid()) }
+
+// WebSocket implements ws.App.
+func (App) WebSocket() ws.Handler { return socket{} }
+
+// socket answers each message with the process's id.
+type socket struct{}
+
+func (socket) Open(*ws.Conn) {}
+
+func (socket) Message(c *ws.Conn, typ ws.MessageType, _ []byte) {
+	_ = c.Send(typ, []byte(strconv.Itoa(os.Getpid())))
+}
+
+func (socket) Close(*ws.Conn, *ws.CloseError) {}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,18 @@ func TestOptionsFromTheEnvironment(t *testing.T) {
 	c, err := server.ParseArgs("--port", "82")
 	if err != nil || c.Backend != "gevent" || c.Limits.BodySize != 1024 || c.Address != "localhost:82" {
 		t.Errorf("%+v, %v", c, err)
+	}
+	// The socket of the command line, whatever others the environment names.
+	t.Setenv("CHAUSSETTE_HOST", "0.0.0.0")
+	if c, err := server.ParseArgs("--fd", "3"); err != nil || c.Address != "fd://3" {
+		t.Errorf("--fd 3: %+v, %v", c, err)
+	}
+	t.Setenv("CHAUSSETTE_FD", "4")
+	if c, err := server.ParseArgs("--host", "::1"); err != nil || c.Address != "[::1]:81" {
+		t.Errorf("--host ::1: %+v, %v", c, err)
+	}
+	if _, err := server.ParseArgs(); err == nil || !strings.Contains(err.Error(), "exclude") {
+		t.Errorf("both in the environment: %v", err)
 	}
 	t.Setenv("CHAUSSETTE_SPAWN", "many")
 	if _, err := server.ParseArgs(); err == nil || !strings.Contains(err.Error(), "CHAUSSETTE_SPAWN") {
@@ -130,6 +143,39 @@ func TestRefusals(t *testing.T) {
 		if status != c.status || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: status %d, %v; want %d and something of %q", c.args, status, err, c.status, c.want)
 		}
+	}
+}
+
+// What a hook finds in its environment means, to a chaussette that it may call, what the
+// command line meant.
+func TestHookEnvironment(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "environment")
+	args := []string{"--port", "0", "--idle-timeout", "0", "--graceful-timeout", "0", "--max-body-size", "1000001", "--spawn-queue", "0"}
+	status, _, err := run(t, append(args, "--pre-hook", "env > "+file+"; exit 1", "hello", "one", "two")...)
+	if status != 3 {
+		t.Fatal(status, err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"CHAUSSETTE_APPLICATION=hello\n", "CHAUSSETTE_ARGUMENTS=one two\n", "CHAUSSETTE_MAX_BODY_SIZE=1000001\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+	}
+	want, err := server.ParseArgs(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "="); strings.HasPrefix(name, "CHAUSSETTE_") && name != "CHAUSSETTE_PRE_HOOK" {
+			t.Setenv(name, value)
+		}
+	}
+	got, err := server.ParseArgs()
+	if err != nil || got.Limits != want.Limits || !slices.Equal(got.SocketIO.Engine.Revisions, want.SocketIO.Engine.Revisions) || got.Address != want.Address || got.GracefulTimeout != want.GracefulTimeout || got.SpawnQueue != want.SpawnQueue {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 }
 

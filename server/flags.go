@@ -135,9 +135,14 @@ func envName(name string) string {
 // fromEnv sets what the command line left open from the environment.
 func fromEnv(set *pflag.FlagSet) error {
 	var err error
+	// The socket is named by one of these, and the command line wins.
+	named := set.Changed("fd") || set.Changed("host")
 	set.VisitAll(func(f *pflag.Flag) {
 		value, ok := os.LookupEnv(envName(f.Name))
 		if !ok || f.Changed || err != nil || f.Name == "help" || f.Name == "version" {
+			return
+		}
+		if named && (f.Name == "fd" || f.Name == "host") {
 			return
 		}
 		if e := set.Set(f.Name, value); e != nil {
@@ -152,10 +157,18 @@ func environment(set *pflag.FlagSet) []string {
 	var env []string
 	set.VisitAll(func(f *pflag.Flag) {
 		if f.Name != "help" && f.Name != "version" {
-			env = append(env, envName(f.Name)+"="+f.Value.String())
+			env = append(env, envName(f.Name)+"="+text(f.Value))
 		}
 	})
 	return env
+}
+
+// text is v as it is written on the command line.
+func text(v pflag.Value) string {
+	if list, ok := v.(pflag.SliceValue); ok {
+		return strings.Join(list.GetSlice(), ",")
+	}
+	return v.String()
 }
 
 // finish checks the options together, and makes the Config of them.
@@ -217,7 +230,7 @@ func (f durationFlag) String() string {
 	if f.d == nil {
 		return ""
 	}
-	return shortDuration(*f.d)
+	return shortDuration(max(*f.d, 0))
 }
 
 func (f durationFlag) Type() string { return "time" }
@@ -249,8 +262,13 @@ func (f sizeFlag[T]) String() string {
 	if f.n == nil {
 		return ""
 	}
-	s := humanize.IBytes(uint64(max(*f.n, 0))) // "2.0 GiB"
-	return strings.ReplaceAll(strings.ReplaceAll(s, ".0", ""), " ", "")
+	n := uint64(max(*f.n, 0))
+	for _, s := range []string{humanize.IBytes(n), humanize.Bytes(n)} { // "2.0 GiB"
+		if back, err := humanize.ParseBytes(s); err == nil && back == n {
+			return strings.ReplaceAll(strings.ReplaceAll(s, ".0", ""), " ", "")
+		}
+	}
+	return strconv.FormatUint(n, 10)
 }
 
 func (f sizeFlag[T]) Type() string { return "size" }

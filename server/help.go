@@ -138,7 +138,7 @@ func flagUsages(set *pflag.FlagSet) string {
 		kind, usage := pflag.UnquoteUsage(f)
 		fmt.Fprintf(&b, "  %s\n", strings.TrimSpace("--"+f.Name+" "+kind))
 		if hasDefault(f) {
-			usage += " (default " + f.DefValue + ")"
+			usage += " (default " + defaultOf(f) + ")"
 		}
 		fmt.Fprintf(&b, "        %s [%s]\n", usage, envName(f.Name))
 	})
@@ -160,6 +160,8 @@ func completeFlags(cmd *cobra.Command) {
 		"socket-type":    fixed("SOCK_STREAM"),
 		"log-level":      fixed(logs.LevelNames()...),
 		"log-format":     fixed(logs.Formats()...),
+		"slow-client":    fixed("close", "drop"),
+		"ws-deflate":     fixed("off", "on", "stateless"),
 	} {
 		if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
 			panic(err) // the option is not defined: a mistake in this file

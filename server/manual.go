@@ -53,7 +53,7 @@ func writeOption(b *strings.Builder, f *pflag.Flag) {
 	}
 	fmt.Fprintf(b, "\n: %s", usage)
 	if hasDefault(f) {
-		fmt.Fprintf(b, " (default %s)", f.DefValue)
+		fmt.Fprintf(b, " (default %s)", defaultOf(f))
 	}
 	b.WriteString("\n\n")
 }
@@ -120,3 +120,11 @@ and so on. The command line wins.
 : the application, the socket or a hook could not be opened
 
 `
+
+// defaultOf is what an option is when it is not given, as it is written on the command line.
+func defaultOf(f *pflag.Flag) string {
+	if _, ok := f.Value.(pflag.SliceValue); ok {
+		return strings.Trim(f.DefValue, "[]")
+	}
+	return f.DefValue
+}

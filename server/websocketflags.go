@@ -19,10 +19,9 @@ func (f *flags) webSocketFlags() {
 	s.Var(durationFlag{&c.PingInterval}, "ping-interval", "time of silence after which a connection is pinged")
 	s.Var(durationFlag{&c.PongTimeout}, "pong-timeout", "time of silence after a ping, beyond which the connection is cut")
 	s.Var(sizeFlag[int64]{&c.MaxQueue}, "write-queue", "bytes that may wait for a client that reads slowly; see --slow-client")
-	s.StringVar(&f.wsOverflow, "slow-client", ws.OverflowClose.String(), "what happens when the write queue is full: `close` the connection with 1013, or drop the message")
-	s.StringVar(&f.wsDeflate, "ws-deflate", "off", "compress messages (permessage-deflate): off, on, or `stateless`, which keeps no window for a connection")
+	s.StringVar(&f.wsOverflow, "slow-client", ws.OverflowClose.String(), "`what` happens when the write queue is full: close the connection with 1013, or drop the message")
+	s.StringVar(&f.wsDeflate, "ws-deflate", "off", "`whether` to compress messages (permessage-deflate): off, on, or stateless, which keeps no window for a connection")
 	s.Var(countFlag{&f.config.Loops}, "loops", "event loops, on backends that have them; 0 is one for every two processors")
-	s.Lookup("ws-deflate").NoOptDefVal = "on"
 }
 
 // finishWebSocket checks them, and makes a ws.Config of them.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/engineio"
+	"github.com/chaussette/chaussette/webtest"
 )
 
 // The clients of clients/package.json, oldest and newest of each protocol.
@@ -96,7 +97,7 @@ func (s *clientsServer) start(t *testing.T, address string) {
 		t.Error(err)
 		return
 	}
-	io := socketio.NewServer(&socketio.Options{Engine: engineio.Options{PingInterval: 400 * time.Millisecond, PingTimeout: 600 * time.Millisecond}})
+	io := socketio.NewServer(&socketio.Options{Engine: engineio.Options{PingInterval: 400 * time.Millisecond, PingTimeout: 1600 * time.Millisecond}})
 	register(io, s.reasons)
 	server := &http.Server{Handler: io}
 	s.mu.Lock()
@@ -160,7 +161,7 @@ func register(io *socketio.Server, reasons chan<- socketio.Reason) {
 
 // drive runs client.js and does what it asks for.
 func (s *clientsServer) drive(t *testing.T, version, transports string) (result string) {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "client.js", version, transports, "http://"+s.address)
 	cmd.Dir = "clients"
@@ -202,7 +203,7 @@ func (s *clientsServer) drive(t *testing.T, version, transports string) (result 
 		if reason != want && reason != socketio.TransportClose {
 			t.Errorf("the server says %q, want %q", reason, want)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(webtest.Patience):
 		t.Error("the server has not noticed that the client left")
 	}
 	return fmt.Sprintf("ok, %d steps", steps)

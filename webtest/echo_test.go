@@ -21,7 +21,7 @@ func TestEchoPage(t *testing.T) {
 	for _, backend := range []string{"websocket", "ws4py"} {
 		t.Run(backend, func(t *testing.T) {
 			pool := webtest.Start(t, webtest.Circus, 2, "--backend", backend, "echo")
-			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "node", "clients/echo.js", "http://"+pool.Addr.String()+"/")
 			if out, err := cmd.CombinedOutput(); err != nil {

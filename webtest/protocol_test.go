@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chaussette/chaussette/webtest"
 )
 
 // The bare protocols, spoken by clients/protocol.js to protocolapp as its own process.
@@ -58,7 +60,7 @@ func TestGoSocketIO(t *testing.T) {
 			const socket = require("socket.io-client-2.5")(process.argv[1], { transports: [process.argv[2]] });
 			socket.on("reply", (text) => { console.log(text); process.exit(0); });
 			socket.emit("msg", "hello", (text) => { console.log(text); socket.emit("notice", "this"); });
-			setTimeout(() => process.exit(1), 10000);`, url, transport)
+			setTimeout(() => process.exit(1), 60000);`, url, transport)
 		cmd.Dir = "clients"
 		out, err := cmd.CombinedOutput()
 		if want := "recv hello\nhave this\n"; err != nil || string(out) != want {
@@ -102,7 +104,7 @@ func startProgram(t *testing.T, pkg string, args ...string) string {
 	select {
 	case address := <-serving:
 		return "http://" + address
-	case <-time.After(20 * time.Second):
+	case <-time.After(webtest.Patience):
 		t.Fatal(pkg + " does not serve")
 		return ""
 	}

@@ -14,7 +14,7 @@ const { chromium } = require('playwright-core');
   await page.addScriptTag({ path: path.join(path.dirname(require.resolve('socket.io-client-0.9/package.json')), 'dist', 'socket.io.js') });
   for (const transports of [['websocket'], ['xhr-polling']]) {
     const seen = await page.evaluate((transports) => new Promise((resolve, reject) => {
-      setTimeout(() => reject(new Error(transports + ' takes too long')), 10000);
+      setTimeout(() => reject(new Error(transports + ' takes too long')), 60000);
       const socket = window.io.connect('', { transports, 'force new connection': true });
       socket.on('connect', () => {
         socket.emit('join', 'page', () => socket.emit('echo', 'häßlich €', { n: [1] }, (text, object) => {

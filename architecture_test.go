@@ -19,6 +19,7 @@ var floors = []string{
 	"app/... app/builtin/...",
 	"examples/chat",
 	"socketio socketio/adapter/adaptertest",
+	"socketio/adapter/redis socketio/adapter/nats",
 	"socketio/adapter/siblings",
 	"socketio/adapter/cluster",
 	"socketio/... socketio/engineio/...+",

@@ -67,6 +67,11 @@ func (h *Hub) Recovering(r adapter.Recovery) adapter.Factory {
 	}
 }
 
+// Adapter returns the adapter of a namespace whose local part is memory.
+func (h *Hub) Adapter(namespace string, memory *adapter.Memory, handler adapter.Handler) *cluster.Adapter {
+	return h.join(namespace, handler, memory)
+}
+
 func (h *Hub) join(namespace string, handler adapter.Handler, memory *adapter.Memory) *cluster.Adapter {
 	s := &space{hub: h, name: namespace}
 	a := cluster.New(namespace, memory, s, handler)
@@ -85,10 +90,10 @@ type Receiver interface {
 }
 
 // Join makes a namespace known, and returns its Bus, for an adapter that has further ways
-// to other workers.
-func (h *Hub) Join(namespace string, r Receiver) cluster.Bus {
+// to other workers. receiver is called with the Bus, before anything comes by it.
+func (h *Hub) Join(namespace string, receiver func(cluster.Bus) Receiver) cluster.Bus {
 	s := &space{hub: h, name: namespace}
-	s.enter(r)
+	s.enter(receiver(s))
 	return s
 }
 

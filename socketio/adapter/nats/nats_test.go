@@ -1,0 +1,398 @@
+package nats_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gonats "github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/chaussette/chaussette/listener/siblings"
+	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
+	"github.com/chaussette/chaussette/socketio/adapter/nats"
+	adaptersiblings "github.com/chaussette/chaussette/socketio/adapter/siblings"
+	"github.com/chaussette/chaussette/socketio/parser"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long something may take on a slow machine.
+const patience = 20 * time.Second
+
+func open(t *testing.T, url string, o *nats.Options) *nats.Broker {
+	t.Helper()
+	if o == nil {
+		o = &nats.Options{}
+	}
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b, err := nats.Open(url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// hubs are those of n workers on one socket.
+func hubs(t *testing.T, n int) []*adaptersiblings.Hub {
+	t.Helper()
+	base := t.TempDir()
+	all := make([]*adaptersiblings.Hub, n)
+	for i := range all {
+		s, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		all[i] = adaptersiblings.NewHub(s, nil)
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// join makes a namespace on each of the brokers, which share it when it returns.
+func join(t *testing.T, brokers []*nats.Broker, namespace string) *adaptertest.Cluster {
+	t.Helper()
+	c := &adaptertest.Cluster{}
+	for i, b := range brokers {
+		h := &adaptertest.Handler{Name: fmt.Sprint("worker ", i)}
+		a, err := b.Factory(namespace, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = a.Close() })
+		c.Adapters, c.Handlers = append(c.Adapters, a), append(c.Handlers, h)
+	}
+	for _, a := range c.Adapters {
+		workers(t, a, len(brokers))
+	}
+	return c
+}
+
+func workers(t *testing.T, a adapter.Adapter, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprint(n, " workers are there"), func() bool {
+		got, err := a.Workers(t.Context())
+		return got == n && err == nil
+	})
+}
+
+func ready(t *testing.T, brokers ...*nats.Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, b := range brokers {
+		if err := b.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
+
+func TestSuite(t *testing.T) {
+	t.Parallel()
+	server := adaptertest.StartNATS(t)
+	adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+		var all []*nats.Broker
+		for range 3 {
+			all = append(all, open(t, server.URL, nil))
+		}
+		return join(t, all, "/")
+	})
+}
+
+// Of three workers two are siblings: they reach one another by their own way, and
+// nothing arrives twice, or is counted twice.
+func TestSuiteWithSiblings(t *testing.T) {
+	for _, first := range []string{"sibling", "other machine"} {
+		t.Run(first+" asks", func(t *testing.T) {
+			t.Parallel()
+			server := adaptertest.StartNATS(t)
+			adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+				all := []*nats.Broker{open(t, server.URL+"?prefix=own.name", nil)}
+				for _, h := range hubs(t, 2) {
+					all = append(all, open(t, server.URL+"?prefix=own.name", &nats.Options{Siblings: h}))
+				}
+				if first == "sibling" {
+					slices.Reverse(all)
+				}
+				return join(t, all, "/")
+			})
+		})
+	}
+}
+
+func event(name string) *adapter.Packet {
+	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}}
+}
+
+func emit(t *testing.T, a adapter.Adapter, name string) {
+	t.Helper()
+	if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func got(s *adaptertest.Socket, name string) bool { return slices.Contains(s.Events(), `["`+name+`"]`) }
+
+// While NATS is away, everything goes on on the machine; what does not reach others is
+// counted, and a request says that it is not complete. Then all is as before.
+func TestOutage(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	all := []*nats.Broker{open(t, server.URL, nil)}
+	for _, h := range hubs(t, 2) {
+		all = append(all, open(t, server.URL, &nats.Options{Siblings: h}))
+	}
+	c := join(t, all, "/")
+	far, first, second := c.Adapters[0], c.Adapters[1], c.Adapters[2]
+	var sockets []*adaptertest.Socket
+	for i, a := range c.Adapters {
+		s := adaptertest.NewSocket(a, adapter.SocketID(fmt.Sprint("socket-", i)))
+		a.Add(s)
+		sockets = append(sockets, s)
+	}
+	emit(t, first, "before")
+	for _, s := range sockets {
+		eventually(t, "delivered before", func() bool { return got(s, "before") })
+	}
+
+	server.Stop()
+	for _, b := range all {
+		eventually(t, "noticed", func() bool { return !b.Connected() })
+	}
+	before := all[1].Lost()
+	for i := range 100 {
+		emit(t, first, fmt.Sprint("during ", i))
+	}
+	if lost := all[1].Lost() - before; lost != 100 {
+		t.Errorf("%d of 100 emits are counted as lost", lost)
+	}
+	if !got(sockets[1], "during 99") {
+		t.Error("a local client has not got what was emitted meanwhile")
+	}
+	eventually(t, "delivered to the sibling", func() bool { return got(sockets[2], "during 99") })
+	begin := time.Now()
+	found, err := second.Fetch(t.Context(), adapter.Opts{})
+	if len(found) != 2 || !errors.Is(err, adapter.ErrPartial) {
+		t.Errorf("%d sockets, %v", len(found), err)
+	}
+	if answers, err := first.ServerSideEmitAck(t.Context(), []byte(`["x"]`)); len(answers) != 1 || !errors.Is(err, adapter.ErrPartial) {
+		t.Errorf("%d answers, %v", len(answers), err)
+	}
+	if d := time.Since(begin); d > patience/4 {
+		t.Errorf("requests took %v", d)
+	}
+
+	server.Start()
+	ready(t, all...)
+	for _, a := range c.Adapters {
+		workers(t, a, 3)
+	}
+	emit(t, far, "after")
+	for _, s := range sockets {
+		eventually(t, "delivered after", func() bool { return got(s, "after") })
+	}
+	if found, err := first.Fetch(t.Context(), adapter.Opts{}); len(found) != 3 || err != nil {
+		t.Errorf("%d sockets, %v", len(found), err)
+	}
+	if got(sockets[0], "during 99") {
+		t.Error("what was lost came later")
+	}
+}
+
+// A worker may start before its broker.
+func TestStartsBefore(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	server.Stop()
+	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	var adapters []adapter.Adapter
+	for _, b := range all {
+		a, err := b.Factory("/", &adaptertest.Handler{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = a.Close() })
+		adapters = append(adapters, a)
+	}
+	s := adaptertest.NewSocket(adapters[1], "s")
+	adapters[1].Add(s)
+	emit(t, adapters[1], "alone")
+	if !got(s, "alone") {
+		t.Error("a local client is not served")
+	}
+	server.Start()
+	for _, a := range adapters {
+		workers(t, a, 2)
+	}
+	emit(t, adapters[0], "together")
+	eventually(t, "delivered", func() bool { return got(s, "together") })
+}
+
+// A worker that is not heard of any more has gone; one that closes its namespace has at
+// once.
+func TestGone(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	patient := open(t, server.URL, &nats.Options{Heartbeat: 100 * time.Millisecond})
+	other := open(t, server.URL, nil)
+	mute := open(t, server.URL, &nats.Options{Heartbeat: time.Hour})
+	c := join(t, []*nats.Broker{patient, other, mute}, "/")
+	if err := c.Adapters[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	workers(t, c.Adapters[2], 2)
+	workers(t, c.Adapters[0], 1)
+}
+
+// A message that is larger than NATS takes is an error, and the next one is sent.
+func TestTooLarge(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	c := join(t, all, "/")
+	s := adaptertest.NewSocket(c.Adapters[1], "s")
+	c.Adapters[1].Add(s)
+	if err := c.Adapters[0].Broadcast(event(strings.Repeat("x", 2<<20)), adapter.Opts{}); !errors.Is(err, gonats.ErrMaxPayload) {
+		t.Error(err)
+	}
+	emit(t, c.Adapters[0], "small")
+	eventually(t, "delivered", func() bool { return got(s, "small") })
+	if all[0].Lost() != 1 {
+		t.Errorf("%d emits are counted as lost", all[0].Lost())
+	}
+}
+
+// Namespaces do not hear one another, whatever they are called.
+func TestNamespaces(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	var sockets []*adaptertest.Socket
+	var first []adapter.Adapter
+	for i, name := range []string{"/", "/*", "/>", "/a.b", "/ "} {
+		c := join(t, all, name)
+		s := adaptertest.NewSocket(c.Adapters[1], adapter.SocketID(fmt.Sprint(i)))
+		c.Adapters[1].Add(s)
+		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
+	}
+	for i, a := range first {
+		emit(t, a, fmt.Sprint("to ", i))
+	}
+	for i, s := range sockets {
+		eventually(t, "delivered", func() bool { return len(s.Events()) > 0 })
+		if events := s.Events(); len(events) != 1 || events[0] != fmt.Sprintf(`["to %d"]`, i) {
+			t.Errorf("namespace %d got %q", i, events)
+		}
+	}
+}
+
+// What comes from NATS and makes no sense is dropped and counted, and harms nobody.
+func TestNonsense(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	c := join(t, all, "/")
+	s := adaptertest.NewSocket(c.Adapters[0], "s")
+	c.Adapters[0].Add(s)
+	conn, err := gonats.Connect(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	n := uint64(0)
+	for _, payload := range nats.Nonsense {
+		for _, subject := range []string{"socketio.Lw.all", "socketio.beat"} {
+			if err := conn.Publish(subject, []byte(payload)); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "dropped", func() bool { return all[0].Dropped() >= n })
+	emit(t, c.Adapters[1], "after")
+	eventually(t, "delivered after", func() bool { return got(s, "after") })
+	if events := s.Events(); len(events) != 1 {
+		t.Errorf("nonsense was delivered: %q", events)
+	}
+}
+
+// The log knows of an outage, and what it has cost.
+func TestLog(t *testing.T) {
+	server := adaptertest.StartNATS(t)
+	var log lockedBuffer
+	b, err := nats.Open(server.URL, &nats.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	eventually(t, "connected", func() bool { return strings.Contains(log.String(), "nats is reached") })
+	server.Stop()
+	eventually(t, "away", func() bool { return strings.Contains(log.String(), "nats is away") })
+	server.Start()
+	eventually(t, "back", func() bool { return strings.Contains(log.String(), "nats is back") })
+}
+
+func TestCheck(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"nats://127.0.0.1": true, "nats://u:p@a:4222,nats://b:4222?prefix=x.y": true, "tls://a?creds=/f": true,
+		"nats://": false, "redis://a": false, "nats://a?prefix=": false, "nats://a?prefix=a%20b": false, "nats://a?other=1": false, "nats://a:b:c": false,
+	} {
+		if err := nats.Check(address); (err == nil) != ok {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, s := range nats.Nonsense {
+		f.Add([]byte(s))
+	}
+	f.Add(nats.Encode(5, "name", []string{"a", "b"}, []byte("body")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		what, from, near, body, err := nats.Decode(data)
+		if err != nil {
+			return
+		}
+		again := nats.Encode(what, from, near, body)
+		what2, from2, near2, body2, err := nats.Decode(again)
+		if err != nil || what2 != what || from2 != from || !slices.Equal(near2, near) || !bytes.Equal(body2, body) {
+			t.Errorf("%q became %q, %v", data, again, err)
+		}
+	})
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,376 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/chaussette/chaussette/listener/siblings"
+	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
+	"github.com/chaussette/chaussette/socketio/adapter/redis"
+	adaptersiblings "github.com/chaussette/chaussette/socketio/adapter/siblings"
+	"github.com/chaussette/chaussette/socketio/parser"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long something may take on a slow machine.
+const patience = 20 * time.Second
+
+func open(t *testing.T, url string, o *redis.Options) *redis.Broker {
+	t.Helper()
+	if o == nil {
+		o = &redis.Options{}
+	}
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b, err := redis.Open(url, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// hubs are those of n workers on one socket.
+func hubs(t *testing.T, n int) []*adaptersiblings.Hub {
+	t.Helper()
+	base := t.TempDir()
+	all := make([]*adaptersiblings.Hub, n)
+	for i := range all {
+		s, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		all[i] = adaptersiblings.NewHub(s, nil)
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// join makes a namespace on each of the brokers, which share it when it returns.
+func join(t *testing.T, brokers []*redis.Broker, namespace string) *adaptertest.Cluster {
+	t.Helper()
+	c := &adaptertest.Cluster{}
+	for i, b := range brokers {
+		h := &adaptertest.Handler{Name: fmt.Sprint("worker ", i)}
+		a, err := b.Factory(namespace, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = a.Close() })
+		c.Adapters, c.Handlers = append(c.Adapters, a), append(c.Handlers, h)
+	}
+	ready(t, brokers...)
+	for _, a := range c.Adapters {
+		eventually(t, "all workers are there", func() bool {
+			n, err := a.Workers(t.Context())
+			return n == len(brokers) && err == nil
+		})
+	}
+	return c
+}
+
+func ready(t *testing.T, brokers ...*redis.Broker) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, b := range brokers {
+		if err := b.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
+
+// formats are what a URL may ask for.
+var formats = []string{"", "?sharded=dynamic", "?sharded=static", "?sharded=dynamic-private&prefix=own"}
+
+func TestSuite(t *testing.T) {
+	for _, format := range formats {
+		t.Run("machines"+format, func(t *testing.T) {
+			t.Parallel()
+			server := adaptertest.StartRedis(t)
+			adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+				var all []*redis.Broker
+				for range 3 {
+					all = append(all, open(t, server.URL+format, nil))
+				}
+				return join(t, all, "/")
+			})
+		})
+	}
+}
+
+// Of three workers two are siblings: they reach one another by their own way, and
+// nothing arrives twice, or is counted twice.
+func TestSuiteWithSiblings(t *testing.T) {
+	for _, format := range formats[:2] {
+		for _, first := range []string{"sibling", "other machine"} {
+			t.Run(first+" asks"+format, func(t *testing.T) {
+				t.Parallel()
+				server := adaptertest.StartRedis(t)
+				adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+					all := []*redis.Broker{open(t, server.URL+format, nil)}
+					for _, h := range hubs(t, 2) {
+						all = append(all, open(t, server.URL+format, &redis.Options{Siblings: h}))
+					}
+					if first == "sibling" {
+						slices.Reverse(all)
+					}
+					return join(t, all, "/")
+				})
+			})
+		}
+	}
+}
+
+func event(name string) *adapter.Packet {
+	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}}
+}
+
+func emit(t *testing.T, a adapter.Adapter, name string) {
+	t.Helper()
+	if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func got(s *adaptertest.Socket, name string) bool { return slices.Contains(s.Events(), `["`+name+`"]`) }
+
+// While Redis is away, everything goes on on the machine; what does not reach others is
+// counted, and a request says that it is not complete. Then all is as before.
+func TestOutage(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	for _, format := range formats[:2] {
+		t.Run("outage"+format, func(t *testing.T) {
+			all := []*redis.Broker{open(t, server.URL+format, nil)}
+			for _, h := range hubs(t, 2) {
+				all = append(all, open(t, server.URL+format, &redis.Options{Siblings: h}))
+			}
+			c := join(t, all, "/")
+			far, first, second := c.Adapters[0], c.Adapters[1], c.Adapters[2]
+			var sockets []*adaptertest.Socket
+			for i, a := range c.Adapters {
+				s := adaptertest.NewSocket(a, adapter.SocketID(fmt.Sprint("socket-", i)))
+				a.Add(s)
+				a.Join(s, "a")
+				sockets = append(sockets, s)
+			}
+			emit(t, first, "before")
+			for _, s := range sockets {
+				eventually(t, "delivered before", func() bool { return got(s, "before") })
+			}
+
+			server.Stop()
+			for _, a := range c.Adapters {
+				eventually(t, "noticed", func() bool { _, err := a.Workers(t.Context()); return errors.Is(err, adapter.ErrPartial) })
+			}
+			before := all[1].Lost()
+			for i := range 100 {
+				emit(t, first, fmt.Sprint("during ", i))
+			}
+			if lost := all[1].Lost() - before; lost != 100 {
+				t.Errorf("%d of 100 emits are counted as lost", lost)
+			}
+			if !got(sockets[1], "during 99") {
+				t.Error("a local client has not got what was emitted meanwhile")
+			}
+			eventually(t, "delivered to the sibling", func() bool { return got(sockets[2], "during 99") })
+			begin := time.Now()
+			found, err := second.Fetch(t.Context(), adapter.Opts{})
+			if len(found) != 2 || !errors.Is(err, adapter.ErrPartial) {
+				t.Errorf("%d sockets, %v", len(found), err)
+			}
+			if answers, err := first.ServerSideEmitAck(t.Context(), []byte(`["x"]`)); len(answers) != 1 || !errors.Is(err, adapter.ErrPartial) {
+				t.Errorf("%d answers, %v", len(answers), err)
+			}
+			if d := time.Since(begin); d > patience/4 {
+				t.Errorf("requests took %v", d)
+			}
+
+			server.Start()
+			ready(t, all...)
+			emit(t, far, "after")
+			for _, s := range sockets {
+				eventually(t, "delivered after", func() bool { return got(s, "after") })
+			}
+			if found, err := first.Fetch(t.Context(), adapter.Opts{}); len(found) != 3 || err != nil {
+				t.Errorf("%d sockets, %v", len(found), err)
+			}
+			if got(sockets[0], "during 99") {
+				t.Error("what was lost came later")
+			}
+		})
+	}
+}
+
+// What breaks off in the middle of a request ends it at once.
+func TestInterrupted(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	c := join(t, []*redis.Broker{open(t, server.URL, &redis.Options{Timeout: time.Hour}), open(t, server.URL, nil)}, "/")
+	silent := adaptertest.NewSocket(c.Adapters[1], "silent") // answers nothing
+	c.Adapters[1].Add(silent)
+	ended := make(chan error)
+	go func() {
+		p := event("?")
+		p.HasID, p.ID = true, 1
+		_, err := c.Adapters[0].BroadcastAck(t.Context(), p, adapter.Opts{}, func(parser.Raw) {})
+		ended <- err
+	}()
+	eventually(t, "asked", func() bool { return got(silent, "?") })
+	server.Stop()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, adapter.ErrPartial) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it waits for answers that cannot come")
+	}
+}
+
+// A worker may start before its broker.
+func TestStartsBefore(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	server.Stop()
+	all := []*redis.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	var adapters []adapter.Adapter
+	for _, b := range all {
+		a, err := b.Factory("/", &adaptertest.Handler{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = a.Close() })
+		adapters = append(adapters, a)
+	}
+	s := adaptertest.NewSocket(adapters[1], "s")
+	adapters[1].Add(s)
+	emit(t, adapters[1], "alone")
+	if !got(s, "alone") {
+		t.Error("a local client is not served")
+	}
+	server.Start()
+	ready(t, all...)
+	emit(t, adapters[0], "together")
+	eventually(t, "delivered", func() bool { return got(s, "together") })
+}
+
+// Each worker has one connection for commands, and one for what it is subscribed to.
+func TestConnections(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	c := join(t, []*redis.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}, "/")
+	for range 100 {
+		emit(t, c.Adapters[0], "x")
+		if _, err := c.Adapters[1].Fetch(t.Context(), adapter.Opts{}); err != nil {
+			t.Error(err)
+		}
+	}
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer client.Close()
+	list, err := client.ClientList(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(list, "name=chaussette "); n != 4 {
+		t.Errorf("%d connections of two workers:\n%s", n, list)
+	}
+}
+
+// Namespaces do not hear one another, whatever they are called; and one that is closed
+// hears nothing.
+func TestNamespaces(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	all := []*redis.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
+	names := []string{"/", "/a", "/[a]", "/*", `/\`, "/a#b"}
+	var sockets []*adaptertest.Socket
+	var first []adapter.Adapter
+	for i, name := range names {
+		c := join(t, all, name)
+		s := adaptertest.NewSocket(c.Adapters[1], adapter.SocketID(fmt.Sprint(i)))
+		c.Adapters[1].Add(s)
+		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
+	}
+	for i, a := range first {
+		emit(t, a, fmt.Sprint("to ", i))
+	}
+	for i, s := range sockets {
+		eventually(t, names[i], func() bool { return len(s.Events()) > 0 })
+		if events := s.Events(); len(events) != 1 || events[0] != fmt.Sprintf(`["to %d"]`, i) {
+			t.Errorf("%s got %q", names[i], events)
+		}
+	}
+	if err := first[1].Close(); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, all...)
+}
+
+// What comes from Redis and makes no sense is dropped and counted, and harms nobody.
+func TestNonsense(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	for _, format := range formats[:2] {
+		t.Run("nonsense"+format, func(t *testing.T) {
+			all := []*redis.Broker{open(t, server.URL+format, nil), open(t, server.URL+format, nil)}
+			c := join(t, all, "/")
+			s := adaptertest.NewSocket(c.Adapters[0], "s")
+			c.Adapters[0].Add(s)
+			client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+			defer client.Close()
+			n := uint64(0)
+			for _, payload := range nonsense {
+				for _, channel := range []string{"socket.io#/#", "socket.io#/#s#", "socket.io-request#/#", "socket.io-response#/#"} {
+					var err error
+					if strings.Contains(format, "sharded") {
+						err = client.SPublish(t.Context(), channel, payload).Err()
+					} else {
+						err = client.Publish(t.Context(), channel, payload).Err()
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				n++
+			}
+			emit(t, c.Adapters[1], "after")
+			eventually(t, "delivered after", func() bool { return got(s, "after") })
+			if dropped := all[0].Dropped(); dropped < n {
+				t.Errorf("%d messages were dropped of at least %d", dropped, n)
+			}
+			if events := s.Events(); len(events) != 1 {
+				t.Errorf("nonsense was delivered: %q", events)
+			}
+		})
+	}
+}
+
+// nonsense is no message in any channel.
+var nonsense = []string{
+	"", "\x00", "\xc1", "{", "{}", `{"type":99999999999999999999}`, `{"type":"x"}`, "[]", "null", "\x90", "\x91\xa1x",
+	"\x93\xa1x\x80\x80",                         // a packet without a type
+	"\x93\xa1x\x82\xa4type\x02\xa4data\x01\x80", // data that is no array
+	"\xdd\xff\xff\xff\xff", "\xc6\xff\xff\xff\xff", strings.Repeat("\x91", 10_000), strings.Repeat("[", 100_000),
+	`{"uid":"x","type":7,"requestId":1}`, `{"uid":"x","type":5,"opts":{"rooms":[{}]},"data":7}`,
+	`{"uid":"x","nsp":"/","type":3,"data":{"opts":{"rooms":"a"},"packet":{"type":2,"data":["x"]}}}`,
+	`{"uid":"x","nsp":"/","type":3,"data":{"opts":{"rooms":[]},"packet":{"type":2,"data":["connect"]}}}`,
+	`{"uid":"x","nsp":"/","type":7,"data":{"opts":{}}}`,
+}

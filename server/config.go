@@ -47,6 +47,9 @@ type Config struct {
 	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
 	SocketIO socketio.Options
 
+	// Adapter is the URL of what carries Socket.IO to other machines: redis://, rediss://,
+	// nats:// or tls:// (see packages socketio/adapter/redis and nats); empty is none.
+	Adapter string
 	// NoSiblings leaves the other workers on an inherited socket alone. Without it the
 	// socketio backend shares sessions, rooms and connections with them.
 	NoSiblings bool
@@ -137,6 +140,11 @@ func (c Config) check() error {
 	}
 	if err := ws.CheckOrigins(c.WebSocket.Origins); err != nil {
 		return fmt.Errorf("--origin: %w", err)
+	}
+	if c.Adapter != "" {
+		if err := checkAdapter(c.Adapter); err != nil {
+			return fmt.Errorf("--adapter: %w", err)
+		}
 	}
 	return nil
 }

@@ -15,21 +15,29 @@ import (
 
 // socketIO is the Socket.IO server of the socketio backend, with the app's events; nil
 // for other backends, and for an app that has none.
-func (w *Worker) socketIO(f *kin) *socketio.Server {
+func (w *Worker) socketIO(f *kin) (*socketio.Server, broker, error) {
 	if !w.backend.SocketIO {
-		return nil
+		if w.config.Adapter != "" {
+			w.log.Warn("--adapter is not used: it is for --backend socketio")
+		}
+		return nil, nil, nil
 	}
 	app, ok := w.app.(socketio.App)
 	if !ok {
 		w.log.Info("The app registers no Socket.IO events: it is served as it stands")
-		return nil
+		return nil, nil, nil
+	}
+	b, err := w.openBroker(f)
+	if err != nil {
+		return nil, nil, err
 	}
 	options := w.config.SocketIO
 	options.Logger = w.log
 	f.join(&options)
+	adapterFor(&options, b)
 	io := socketio.NewServer(&options)
 	app.RegisterSocketIO(io)
-	return io
+	return io, b, nil
 }
 
 // socketIOFlags defines the options of the socketio backend. The zero of socketio.Options is
@@ -49,6 +57,7 @@ func (f *flags) socketIOFlags(s *pflag.FlagSet) {
 	s.Var(sizeFlag[int64]{&e.MaxPayload}, "socketio-max-payload", "bytes of a message, and of a polling request, that are taken from a client")
 	s.Var(sizeFlag[int64]{&e.MaxQueue}, "socketio-max-queue", "bytes that may wait for a slow client, beyond which it is disconnected")
 	s.Var(countFlag{&e.MaxSessions}, "socketio-max-sessions", "clients connected at once, beyond which new ones get 503")
+	s.StringVar(&f.config.Adapter, "adapter", "", "`URL` of what joins the workers of several machines: redis://host:6379 or rediss://, in the format of Node's adapter, also with ?sharded=1 and ?prefix=name; or nats://host:4222")
 	s.BoolVar(&f.config.NoSiblings, "no-siblings", false, "know nothing of the other workers on an inherited socket: no session, room, group or connection is shared with them")
 	s.Var(durationFlag{&f.recovery}, "socketio-recovery", "time in which a client that was away gets back its session and what it missed; 0 is off")
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,35 @@ func TestSocketIOFlags(t *testing.T) {
 	for _, args := range [][]string{{"--socketio-revisions", "5"}, {"--socketio-path", "io"}} {
 		if _, err := parse(t, args...); err == nil {
 			t.Errorf("%v was taken", args)
+		}
+	}
+}
+
+// A wrong --adapter is a usage error that says what is right, and shows no password.
+func TestAdapterFlag(t *testing.T) {
+	for address, want := range map[string]string{
+		"redis://user:secret@host:1/2?sharded=1&prefix=p": "",
+		"rediss://host":                             "",
+		"nats://a:1,nats://b:2?prefix=p.q":          "",
+		"tls://host":                                "",
+		"host:6379":                                 "redis://",
+		"postgres://user:secret@host":               "nats://",
+		"redis://user:secret@host:x":                "port",
+		"redis://host?sharded=some":                 "static",
+		"redis://host?nonsense=1":                   "nonsense",
+		"nats://user:secret@host?nonsense=1":        "nonsense",
+		"nats://user:secret@host,http://u:secret@h": "http",
+	} {
+		f, err := parse(t, "--adapter", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.config.check()
+		switch {
+		case (err == nil) != (want == ""), err != nil && !strings.Contains(err.Error(), want):
+			t.Errorf("%s: %v", address, err)
+		case err != nil && strings.Contains(err.Error(), "secret"):
+			t.Errorf("%s: the password is shown: %v", address, err)
 		}
 	}
 }

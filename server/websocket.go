@@ -24,6 +24,7 @@ type sockets struct {
 	before   bool             // the app gets open connections
 	io       *socketio.Server // or nil
 	kin      *kin             // or nil
+	broker   broker           // of io, or nil
 	top      http.Handler     // what is called first
 	log      *slog.Logger
 	access   *slog.Logger
@@ -38,7 +39,11 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 	config := w.config.WebSocket
 	config.Logger = w.log
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, io: w.socketIO(f), kin: f}
+	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, kin: f}
+	var err error
+	if s.io, s.broker, err = w.socketIO(f); err != nil {
+		return nil, err
+	}
 	std := gorilla.New(&config)
 	s.engine = std
 	if !s.before {
@@ -48,6 +53,7 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 		}
 		loops, err := epoll.New(&config, &epoll.Options{Loops: w.config.Loops, Otherwise: std})
 		if err != nil {
+			_ = s.close()
 			return nil, &OpenError{"the event loops", err}
 		}
 		s.engine = loops
@@ -136,6 +142,9 @@ func (s *sockets) close() error {
 	var err error
 	if s.io != nil {
 		err = s.io.Close()
+	}
+	if s.broker != nil {
+		err = errors.Join(err, s.broker.Close())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

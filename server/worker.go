@@ -232,6 +232,9 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		accepting.Go(func() { failed <- engine.ServePlain(kin.exchange) })
 		kin.start()
 	}
+	if sockets != nil {
+		w.meet(ctx, sockets.broker)
+	}
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
 		in := w.front(sockets, l)

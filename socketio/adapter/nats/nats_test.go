@@ -396,3 +396,49 @@ func (l *lockedBuffer) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// Clients that come back to whatever worker, while workers are replaced, have every event
+// once: on several machines, and on one whose workers are siblings as well.
+func TestRecovery(t *testing.T) {
+	for _, way := range []string{"machines", "siblings"} {
+		t.Run(way, func(t *testing.T) {
+			servers, bases := map[string]*adaptertest.Broker{}, map[string]string{} // of each seed
+			adaptertest.RunRecovery(t, 2*patience, 3, func(t *testing.T) *adaptertest.Recovering {
+				if bases[t.Name()] == "" {
+					bases[t.Name()], servers[t.Name()] = t.TempDir(), adaptertest.StartNATS(t)
+				}
+				o := &nats.Options{Recovery: &adapter.Recovery{}}
+				var s *siblings.Siblings
+				if way == "siblings" {
+					var err error
+					if s, err = siblings.Open(&siblings.Options{Key: "test", Base: bases[t.Name()]}); err != nil {
+						t.Fatal(err)
+					}
+					o.Siblings = adaptersiblings.NewHub(s, nil)
+				}
+				b := open(t, servers[t.Name()].URL, o)
+				a, err := b.Factory("/", &adaptertest.Handler{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s != nil {
+					if err := s.Start(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ready(t, b)
+				leave := func() {
+					err := errors.Join(a.Close(), b.Close())
+					if s != nil {
+						err = errors.Join(err, s.Close())
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				t.Cleanup(leave)
+				return &adaptertest.Recovering{Adapter: a, Leave: leave}
+			})
+		})
+	}
+}

@@ -1,11 +1,13 @@
 package nats
 
 import (
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -24,11 +26,16 @@ type space struct {
 	near    cluster.Bus // nil without siblings
 	subs    []*nats.Subscription
 
+	announced atomic.Int64 // when, in Unix nanoseconds
+
 	mu     sync.Mutex // guards changes of what follows
 	others atomic.Pointer[[]cluster.Worker]
 }
 
-var _ cluster.Bus = (*space)(nil)
+var _ interface {
+	cluster.Bus
+	cluster.Settler
+} = (*space)(nil)
 
 func (b *Broker) open(namespace string, h adapter.Handler) (adapter.Adapter, error) {
 	token := base64.RawURLEncoding.EncodeToString([]byte(namespace))
@@ -72,7 +79,26 @@ func (s *space) name(w cluster.Worker) string {
 }
 
 // announce tells others of this worker, and has them tell of themselves.
-func (s *space) announce() { s.broker.presence(s.subject, enter) }
+func (s *space) announce() {
+	s.announced.Store(time.Now().UnixNano())
+	s.broker.presence(s.subject, enter)
+}
+
+// telling is how long others may take to say that they are there.
+const telling = 250 * time.Millisecond
+
+// Settle implements cluster.Settler.
+func (s *space) Settle(ctx context.Context) {
+	if near, ok := s.near.(cluster.Settler); ok {
+		near.Settle(ctx)
+	}
+	if wait := telling - time.Since(time.Unix(0, s.announced.Load())); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
 
 // siblings are those that are reached without NATS.
 func (s *space) siblings() []cluster.Worker {
@@ -177,9 +203,12 @@ func (s *space) handle(m *message) error {
 	switch m.what {
 	case enter:
 		s.add(w)
+		// Also one that was known: it may have been away, and know less than this one.
+		s.adapter.Joined(w)
 		s.broker.presence(s.direct(m.from), here)
 	case here:
 		s.add(w)
+		s.adapter.Joined(w)
 	case leave:
 		s.remove(w)
 	case say:
@@ -223,6 +252,9 @@ type nearby struct{ *space }
 
 // Receive implements siblings.Receiver.
 func (n nearby) Receive(from cluster.Worker, body []byte) error { return n.adapter.Receive(from, body) }
+
+// Joined implements siblings.Receiver.
+func (n nearby) Joined(w cluster.Worker) { n.adapter.Joined(w) }
 
 // Left implements siblings.Receiver. The worker may still be reached by NATS; but what it
 // had still to answer went the other way.

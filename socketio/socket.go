@@ -317,6 +317,39 @@ func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) bool {
 	if f.Volatile && !s.client.session.Writable() {
 		return false
 	}
+	prepared := s.prepared(p)
+	if prepared == nil {
+		return false
+	}
+	_ = s.client.session.SendPrepared(prepared)
+	return true
+}
+
+// DeliverTo implements adapter.Fan.
+func (s *Socket) DeliverTo(sockets []adapter.Socket, p *adapter.Packet, f adapter.Flags) []adapter.Socket {
+	fan := engineio.NewFan()
+	defer fan.Close()
+	var prepared *engineio.Prepared
+	var spoken parser.Parser
+	took := sockets[:0]
+	for _, socket := range sockets {
+		to := socket.(*Socket)
+		if f.Volatile && !to.client.session.Writable() {
+			continue
+		}
+		if to.client.parser != spoken {
+			spoken, prepared = to.client.parser, to.prepared(p)
+		}
+		if prepared != nil {
+			fan.Send(to.client.session, prepared)
+			took = append(took, to)
+		}
+	}
+	return took
+}
+
+// prepared is p as the client understands it, or nil if it cannot.
+func (s *Socket) prepared(p *adapter.Packet) *engineio.Prepared {
 	spoken := s.client.parser
 	prepared, _ := p.Encoded(spoken, func(p *parser.Packet) any {
 		wire, err := spoken.Encode(p)
@@ -326,11 +359,7 @@ func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) bool {
 		}
 		return engineio.Prepare(messages(wire)...)
 	}).(*engineio.Prepared)
-	if prepared == nil {
-		return false
-	}
-	_ = s.client.session.SendPrepared(prepared)
-	return true
+	return prepared
 }
 
 // Delivered implements adapter.Socket.

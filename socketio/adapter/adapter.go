@@ -56,6 +56,14 @@ type Socket interface {
 	Disconnect(closing bool)
 }
 
+// Fan may be implemented by a Socket that delivers to many cheaper than to one after
+// another.
+type Fan interface {
+	// DeliverTo is Deliver for each of sockets, which are of the same adapter. It returns
+	// those for which that is true, in the memory of sockets.
+	DeliverTo(sockets []Socket, p *Packet, f Flags) []Socket
+}
+
 // Description is a socket as Fetch finds it, on whatever worker it is.
 type Description struct {
 	ID        SocketID

@@ -351,7 +351,7 @@ func (h *History) deliverLocked(p *Packet, o Opts, e *Entry, before int64) []Soc
 	offset := h.vectorLocked().String()
 	p.Data = parser.AppendElement(p.Data, offset)
 	sockets := h.memory.appendTo(nil, o)
-	took := sockets[:0]
+	wanted := sockets[:0]
 	for _, s := range sockets {
 		r := s.Membership().recall
 		if before != 0 && r.begun > before {
@@ -360,10 +360,9 @@ func (h *History) deliverLocked(p *Packet, o Opts, e *Entry, before int64) []Soc
 		if e != nil {
 			r.last.Store(&offset)
 		}
-		if s.Deliver(p, o.Flags) {
-			took = append(took, s)
-		}
+		wanted = append(wanted, s)
 	}
+	took := deliver(wanted, p, o.Flags)
 	// Not before: who leaves meanwhile may have been left out.
 	h.offset.Store(&offset)
 	return took

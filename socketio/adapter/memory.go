@@ -181,6 +181,17 @@ var snapshots = sync.Pool{New: func() any { return new([]Socket) }}
 
 // Each implements Adapter.
 func (a *Memory) Each(o Opts, f func(Socket) bool) {
+	a.some(o, func(sockets []Socket) {
+		for _, s := range sockets {
+			if !f(s) {
+				return
+			}
+		}
+	})
+}
+
+// some calls f with the sockets that o addresses.
+func (a *Memory) some(o Opts, f func([]Socket)) {
 	snapshot := snapshots.Get().(*[]Socket)
 	sockets := a.appendTo((*snapshot)[:0], o)
 	defer func() {
@@ -188,11 +199,7 @@ func (a *Memory) Each(o Opts, f func(Socket) bool) {
 		*snapshot = sockets[:0]
 		snapshots.Put(snapshot)
 	}()
-	for _, s := range sockets {
-		if !f(s) {
-			return
-		}
-	}
+	f(sockets)
 }
 
 // appendTo appends the sockets that o addresses.
@@ -249,13 +256,24 @@ func (a *Memory) Broadcast(p *Packet, o Opts) error {
 	if a.log != nil {
 		return a.log.Emit(p, o, nil, nil)
 	}
-	a.Each(o, func(s Socket) bool {
-		if s.Deliver(p, o.Flags) {
-			s.Delivered(p)
-		}
-		return true
-	})
+	a.some(o, func(sockets []Socket) { tell(deliver(sockets, p, o.Flags), p) })
 	return nil
+}
+
+// deliver delivers p to sockets, and returns those that took it, in the same memory.
+func deliver(sockets []Socket, p *Packet, f Flags) []Socket {
+	if len(sockets) > 1 {
+		if fan, ok := sockets[0].(Fan); ok {
+			return fan.DeliverTo(sockets, p, f)
+		}
+	}
+	took := sockets[:0]
+	for _, s := range sockets {
+		if s.Deliver(p, f) {
+			took = append(took, s)
+		}
+	}
+	return took
 }
 
 // History is what the Memory keeps for those who come back; nil without recovery.

@@ -45,6 +45,7 @@ func (w *Worker) newKin(listeners listener.Listeners) *kin {
 		}
 		f := &kin{siblings: s, log: w.log}
 		f.exchange = handover.New(&handover.Options{Siblings: s, Addr: l.Addr(), Conns: f.lasting, Logger: w.log})
+		joinGroups(w.groups, s, w.log)
 		if w.backend.SocketIO {
 			f.hub = adapter.NewHub(s, w.log)
 		}

@@ -37,7 +37,7 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 		return nil, nil
 	}
 	config := w.config.WebSocket
-	config.Logger = w.log
+	config.Logger, config.Groups = w.log, w.groups
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
 	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, kin: f}
 	var err error

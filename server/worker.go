@@ -28,6 +28,7 @@ type Worker struct {
 	app     app.App
 	log     *slog.Logger
 	tls     *tls.Config
+	groups  *ws.Groups
 	parent  <-chan struct{} // closed when the parent has ended; nil where that is nothing to us
 	watcher *watch.Watcher  // nil without --use-reloader
 }
@@ -43,7 +44,7 @@ func New(a app.App, c Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{config: c, backend: backend, app: a, log: c.Log}
+	w := &Worker{config: c, backend: backend, app: a, log: c.Log, groups: new(ws.Groups)}
 	if c.CertFile != "" {
 		if w.tls, err = loadTLS(c.CertFile, c.KeyFile); err != nil {
 			return nil, &OpenError{"the certificate", err}
@@ -101,7 +102,7 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 			return &OpenError{"--exit-with-parent", err}
 		}
 	}
-	if err := app.Start(starting, w.app); err != nil {
+	if err := app.Start(ws.WithGroups(starting, w.groups), w.app); err != nil {
 		if stopped() {
 			return nil
 		}
@@ -204,6 +205,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		AccessLog: w.config.AccessLog,
 		Log:       w.log,
 
+		Context:     ws.WithGroups(context.Background(), w.groups),
 		ConnContext: handover.ConnContext,
 	}
 	handler := w.handler()
@@ -216,7 +218,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if sockets != nil {
 		handler = sockets.wrap(handler)
 		kin.carry(sockets)
-		options.Context = ws.WithEngine(context.Background(), sockets.engine)
+		options.Context = ws.WithEngine(options.Context, sockets.engine)
 		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
 		trimming, end := context.WithCancel(context.Background())

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -162,6 +163,57 @@ func TestBalance(t *testing.T) {
 			by := connect(90)
 			if n := by[strconv.Itoa(late.PID)]; n < 88 {
 				t.Errorf("of 90 connections the new worker has %d: %v", n, by)
+			}
+		})
+	}
+}
+
+// A broadcast to a group with a name reaches its WebSockets on every worker once, whichever
+// worker it is sent on.
+func TestGroups(t *testing.T) {
+	for _, backend := range []string{"websocket", "ws4py"} {
+		t.Run(backend, func(t *testing.T) {
+			pool := webtest.StartProgram(t, webtest.Parent, 4, webtest.Build(t, "./siblingsapp"), nil, "--backend", backend)
+			for i, w := range pool.Workers { // each knows of all: some may have met late
+				for j := range pool.Workers {
+					if i != j {
+						w.WaitLog(fmt.Sprintf("a sibling has joined .*pid=%d", pool.Workers[j].PID))
+					}
+				}
+			}
+			clients := make([]*wstest.Client, 40)
+			on := map[string]bool{}
+			for i := range clients {
+				clients[i] = pool.WebSocket("/")
+				clients[i].Frames(wstest.F(wstest.Text, "who?"))
+				frame, err := clients[i].Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				on[string(frame.Payload)] = true
+			}
+			if len(on) < 2 {
+				t.Errorf("all clients are on one worker: %v", on)
+			}
+			for i := range 10 {
+				text := fmt.Sprint("! from ", i)
+				clients[i].Frames(wstest.F(wstest.Text, text))
+				for j, c := range clients {
+					if j != i {
+						c.Expect(wstest.F(wstest.Text, text))
+					}
+				}
+			}
+			for i := range 10 { // POST goes to whichever worker
+				text := fmt.Sprint("news ", i)
+				r, err := pool.Client(false).Post("http://pool/", "text/plain", strings.NewReader(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = r.Body.Close()
+				for _, c := range clients {
+					c.Expect(wstest.F(wstest.Text, text))
+				}
 			}
 		})
 	}

@@ -49,6 +49,9 @@ type Config struct {
 	MaxConnections int
 	// Deflate turns on permessage-deflate. The zero value leaves it off.
 	Deflate Deflate
+	// Groups has the groups with names, of Conn.Group and GroupFrom. Nil makes some that are
+	// the engine's own.
+	Groups *Groups
 	// Logger is told why connections are refused and cut. Nil discards.
 	Logger *slog.Logger
 }
@@ -86,6 +89,9 @@ func (c Config) WithDefaults() *Config {
 	}
 	if c.DrainCode == 0 {
 		c.DrainCode = StatusServiceRestart
+	}
+	if c.Groups == nil {
+		c.Groups = new(Groups)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -4,4 +4,12 @@ package ws
 var (
 	NegotiateDeflate = negotiateDeflate
 	OriginAllowed    = originAllowed
+	ParsePrepared    = parsePrepared
 )
+
+// Names is how many groups are known.
+func (s *Groups) Names() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.named)
+}

@@ -5,9 +5,13 @@ import (
 )
 
 // Group is a set of connections that are sent to together. The zero value is empty and
-// ready. Its methods may be called from any goroutine. A connection that ends leaves its
-// groups by itself.
+// ready, and of this process alone; one with a name, of Conn.Group or GroupFrom, has
+// connections on all workers that share a socket. Its methods may be called from any
+// goroutine. A connection that ends leaves its groups by itself.
 type Group struct {
+	name   string
+	groups *Groups // nil for a group that is of this process alone
+
 	mu      sync.Mutex // taken after a Conn's; not held while sending
 	conns   []*Conn    // apart from members, so that a broadcast reads less memory
 	members []*member  // in the same places
@@ -69,14 +73,17 @@ func (g *Group) drop(m *member) {
 	m.place = -1
 }
 
-// Len is how many connections are in g.
+// Name is that of a group that has one, or empty.
+func (g *Group) Name() string { return g.name }
+
+// Len is how many connections of this worker are in g.
 func (g *Group) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.members)
 }
 
-// Conns returns those that are in g now.
+// Conns returns those of this worker that are in g now.
 func (g *Group) Conns() []*Conn { return g.appendTo(nil) }
 
 func (g *Group) appendTo(conns []*Conn) []*Conn {
@@ -85,8 +92,9 @@ func (g *Group) appendTo(conns []*Conn) []*Conn {
 	return append(conns, g.conns...)
 }
 
-// Send sends a message to all but some, encoded once. It never waits for a slow peer: see
-// Conn.Send. It returns how many connections took the message.
+// Send sends a message to all but some, encoded once, for the other workers as well. It
+// never waits for a slow peer: see Conn.Send. It returns how many connections of this
+// worker took the message.
 func (g *Group) Send(typ MessageType, p []byte, except ...*Conn) int {
 	return g.SendPrepared(NewPrepared(typ, p), except...)
 }
@@ -95,6 +103,14 @@ var snapshots = sync.Pool{New: func() any { return new([]*Conn) }}
 
 // SendPrepared is Send for what is encoded already.
 func (g *Group) SendPrepared(p *Prepared, except ...*Conn) int {
+	if g.groups != nil {
+		g.groups.publish(g.name, p)
+	}
+	return g.sendHere(p, except...)
+}
+
+// sendHere sends to the connections of this worker.
+func (g *Group) sendHere(p *Prepared, except ...*Conn) int {
 	snapshot := snapshots.Get().(*[]*Conn)
 	conns := g.appendTo((*snapshot)[:0])
 	sent := SendPreparedTo(conns, p, except...)

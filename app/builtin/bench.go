@@ -17,7 +17,8 @@ import (
 // query to one of ten databases, which answers with an HTML page. The databases are
 // goroutines, as the old ones were threads behind pipes.
 //
-// At /ws it is a WebSocket that echoes, and sends a message that begins with '!' to all.
+// At /ws it is a WebSocket that echoes, and sends a message that begins with '!' to all, on
+// whichever worker they are.
 type Bench struct {
 	socket benchSocket
 
@@ -105,18 +106,21 @@ const benchPage = `<!doctype html>
 `
 
 // benchSocket is the WebSocket at /ws.
-type benchSocket struct{ everyone ws.Group }
+type benchSocket struct{}
+
+// everyone is the group of all.
+const everyone = "everyone"
 
 // AcceptWebSocket implements ws.Acceptor.
 func (*benchSocket) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) { return onlyAt(r) }
 
 // Open implements ws.Handler.
-func (b *benchSocket) Open(c *ws.Conn) { b.everyone.Add(c) }
+func (*benchSocket) Open(c *ws.Conn) { c.Group(everyone).Add(c) }
 
 // Message implements ws.Handler.
-func (b *benchSocket) Message(c *ws.Conn, typ ws.MessageType, p []byte) {
+func (*benchSocket) Message(c *ws.Conn, typ ws.MessageType, p []byte) {
 	if len(p) > 0 && p[0] == '!' {
-		b.everyone.Send(typ, p)
+		c.Group(everyone).Send(typ, p)
 		return
 	}
 	_ = c.Send(typ, p)

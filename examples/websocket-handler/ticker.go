@@ -1,5 +1,6 @@
 // Package ticker is an app that is called when there is something to do. On
-// --backend ws4py a connection on which nothing happens costs no goroutine:
+// --backend ws4py a connection on which nothing happens costs no goroutine. On several
+// workers it is one app: what one of them is told, the clients of all hear.
 //
 //	chaussette --backend ws4py ./examples/websocket-handler.App
 package ticker
@@ -15,11 +16,14 @@ import (
 var App = &ticker{}
 
 // ticker sends what an operator POSTs to all who have a WebSocket open.
-type ticker struct{ everyone ws.Group }
+type ticker struct{}
+
+// everyone names the group of all, on every worker.
+const everyone = "everyone"
 
 // ServeHTTP takes what is to be sent. Upgrades do not come here: the server has seen that
 // ticker is a ws.Handler.
-func (t *ticker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (*ticker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		http.Error(w, "POST the news, or connect by WebSocket", http.StatusMethodNotAllowed)
 		return
@@ -28,18 +32,18 @@ func (t *ticker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	t.everyone.Send(ws.Text, news)
+	ws.GroupFrom(r.Context(), everyone).Send(ws.Text, news)
 	w.WriteHeader(http.StatusNoContent)
 }
 
 // AcceptWebSocket decides on each upgrade.
-func (t *ticker) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) {
+func (*ticker) AcceptWebSocket(r *http.Request) (*ws.AcceptOptions, error) {
 	if r.URL.Query().Get("key") != "secret" {
 		return nil, &ws.RefusedError{Status: http.StatusUnauthorized, Reason: "the key is wrong"}
 	}
 	return &ws.AcceptOptions{Subprotocols: []string{"news"}, Overflow: ws.OverflowDrop}, nil
 }
 
-func (t *ticker) Open(c *ws.Conn)                          { t.everyone.Add(c) }
-func (t *ticker) Message(*ws.Conn, ws.MessageType, []byte) {}
-func (t *ticker) Close(*ws.Conn, *ws.CloseError)           {}
+func (*ticker) Open(c *ws.Conn)                          { c.Group(everyone).Add(c) }
+func (*ticker) Message(*ws.Conn, ws.MessageType, []byte) {}
+func (*ticker) Close(*ws.Conn, *ws.CloseError)           {}

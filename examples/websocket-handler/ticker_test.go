@@ -11,8 +11,8 @@ import (
 )
 
 func TestNews(t *testing.T) {
-	app := &ticker{}
-	server := wstest.Serve(t, gorilla.New(nil), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	app, engine := &ticker{}, gorilla.New(nil)
+	server := wstest.Serve(t, engine, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !ws.IsUpgrade(r) {
 			app.ServeHTTP(w, r)
 			return
@@ -28,7 +28,7 @@ func TestNews(t *testing.T) {
 		t.Errorf("without a key: %s", c.Response.Status)
 	}
 	c := wstest.Dial(t, server.Address, wstest.Handshake{Path: "/?key=secret"})
-	for app.everyone.Len() == 0 { // the answer to the handshake comes before Open
+	for engine.Config().Groups.Group(everyone).Len() == 0 { // the answer to the handshake comes before Open
 		c.Frames(wstest.F(wstest.Ping, ""))
 		c.Expect(wstest.F(wstest.Pong, ""))
 	}

@@ -15,14 +15,25 @@ const headerSize = 6
 const flagFD = 1
 
 // newFrame returns a frame with a copy of payload.
-func newFrame(k Kind, payload []byte, fd bool) []byte {
-	frame := make([]byte, headerSize, headerSize+len(payload))
-	binary.BigEndian.PutUint32(frame, uint32(len(payload)))
+func newFrame(k Kind, fd bool, payload ...[]byte) []byte {
+	size := sizeOf(payload)
+	frame := make([]byte, headerSize, headerSize+size)
+	binary.BigEndian.PutUint32(frame, uint32(size))
 	frame[4] = byte(k)
 	if fd {
 		frame[5] = flagFD
 	}
-	return append(frame, payload...)
+	for _, p := range payload {
+		frame = append(frame, p...)
+	}
+	return frame
+}
+
+func sizeOf(parts [][]byte) (n int) {
+	for _, p := range parts {
+		n += len(p)
+	}
+	return n
 }
 
 // Errors of what a sibling sends.

@@ -42,7 +42,7 @@ func (s *Siblings) sendHello(c *net.UnixConn) error {
 		return err
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(helloTimeout))
-	_, err = c.Write(newFrame(kindHello, payload, false))
+	_, err = c.Write(newFrame(kindHello, false, payload))
 	return err
 }
 

@@ -255,13 +255,13 @@ func (s *Siblings) send(to Tag, k Kind, payload []byte, fd int) error {
 	if p == nil {
 		return ErrGone
 	}
-	return p.push(item{frame: newFrame(k, payload, fd >= 0), fd: fd})
+	return p.push(item{frame: newFrame(k, fd >= 0, payload), fd: fd})
 }
 
-// Broadcast sends a message to every sibling, and returns to which. The payload is copied
-// once for all.
-func (s *Siblings) Broadcast(k Kind, payload []byte) ([]Tag, error) {
-	if len(payload) > s.options.MaxMessage {
+// Broadcast sends a message to every sibling, and returns to which. The payload, which may
+// be given in parts, is copied once for all.
+func (s *Siblings) Broadcast(k Kind, payload ...[]byte) ([]Tag, error) {
+	if sizeOf(payload) > s.options.MaxMessage {
 		return nil, ErrTooLarge
 	}
 	s.mu.Lock()
@@ -275,7 +275,7 @@ func (s *Siblings) Broadcast(k Kind, payload []byte) ([]Tag, error) {
 	}
 	s.mu.Unlock()
 	sent := make([]Tag, 0, len(peers))
-	frame := newFrame(k, payload, false)
+	frame := newFrame(k, false, payload...)
 	for _, p := range peers {
 		if p.push(item{frame: frame, fd: -1}) == nil {
 			sent = append(sent, p.tag)

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
@@ -45,18 +46,32 @@ func (App) RegisterSocketIO(io *socketio.Server) {
 	io.On("kick", func(s *socketio.Socket, id socketio.Room) error { return io.To(id).DisconnectSockets(false) })
 }
 
-// ServeHTTP answers with the process's id.
-func (App) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getpid()) }
+// ServeHTTP answers with the process's id, and sends what is POSTed to all WebSockets.
+func (App) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		ws.GroupFrom(r.Context(), "all").Send(ws.Text, body)
+	}
+	fmt.Fprint(w, os.Getpid())
+}
 
 // WebSocket implements ws.App.
 func (App) WebSocket() ws.Handler { return socket{} }
 
-// socket answers each message with the process's id.
+// socket answers a message with the process's id, and sends one that begins with ! to all
+// but its sender.
 type socket struct{}
 
-func (socket) Open(*ws.Conn) {}
+func (socket) Open(c *ws.Conn) { c.Group("all").Add(c) }
 
-func (socket) Message(c *ws.Conn, typ ws.MessageType, _ []byte) {
+func (socket) Message(c *ws.Conn, typ ws.MessageType, p []byte) {
+	if len(p) > 0 && p[0] == '!' {
+		c.Group("all").Send(typ, p, c)
+		return
+	}
 	_ = c.Send(typ, []byte(strconv.Itoa(os.Getpid())))
 }
 

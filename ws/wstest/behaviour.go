@@ -474,6 +474,32 @@ func runBehaviour(t *testing.T, newEngine NewEngine, start Start) {
 		}
 	})
 
+	t.Run("Group with a name", func(t *testing.T) {
+		ours, theirs := new(ws.Groups), new(ws.Groups)
+		ours.Join(between{theirs})
+		theirs.Join(between{ours})
+		here, there := newEngine(t, ws.Config{Groups: ours}), newEngine(t, ws.Config{Groups: theirs})
+		closeAfter(t, here)
+		closeAfter(t, there)
+		r := NewRecorder(nil)
+		a, onA := Pair(t, here, nil)
+		b, onB := Pair(t, here, nil)
+		c, onC := Pair(t, there, nil)
+		for _, conn := range []*ws.Conn{a, b, c} {
+			conn.Serve(r)
+			conn.Group("all").Add(conn)
+		}
+		c.Group("only c").Add(c)
+		if n := a.Group("all").Send(ws.Text, []byte("from a"), a); n != 1 {
+			t.Errorf("sent to %d here, and there is one but the sender", n)
+		}
+		ws.GroupFrom(ws.WithEngine(ctx, here), "only c").SendPrepared(ws.Prepare(ws.Message{Type: ws.Text, Data: []byte("first")}, ws.Message{Type: ws.Binary, Data: bytes.Repeat([]byte("x"), 70_000)}))
+		ws.GroupFrom(ws.WithGroups(ctx, theirs), "all").Send(ws.Text, []byte("from there"))
+		onA.Expect(F(Text, "from there"))
+		onB.Expect(F(Text, "from a"), F(Text, "from there"))
+		onC.Expect(F(Text, "from a"), F(Text, "first"), F(Binary, strings.Repeat("x", 70_000)), F(Text, "from there"))
+	})
+
 	t.Run("values", func(t *testing.T) {
 		type key struct{}
 		c, _ := open(t, newEngine, defaults)
@@ -572,3 +598,12 @@ type panicker struct{}
 func (panicker) Open(*ws.Conn)                            {}
 func (panicker) Message(*ws.Conn, ws.MessageType, []byte) { panic("oh") }
 func (panicker) Close(*ws.Conn, *ws.CloseError)           {}
+
+// between is the ws.Bus to one other worker.
+type between struct{ to *ws.Groups }
+
+func (b between) Publish(group string, frames []byte) {
+	if err := b.to.Deliver(group, bytes.Clone(frames)); err != nil {
+		panic(err)
+	}
+}

@@ -104,9 +104,13 @@ class Greens:
 
 class GeventHub:
     def __init__(self):
-        from gevent import get_hub, getcurrent, spawn
+        from gevent import get_hub, getcurrent, monkey, spawn
 
         self.hub = get_hub()
+        if monkey.is_module_patched("os"):
+            # gevent does this after its first fork: a child that has ended by then is never
+            # noticed, and os.waitpid waits for ever.
+            self.hub.loop.install_sigchld()
         self.current = getcurrent
         self.start = spawn
         self.soon = self.hub.loop.run_callback

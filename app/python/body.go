@@ -47,10 +47,24 @@ type upload struct {
 	wake    chan struct{} // has a value after credit or stop
 	err     error
 	whole   bool // the body came to its end; done guards it
+	// last is how many bytes are lent if they are the body's last, else -1.
+	last int64
+	// returning: the child has given back what was the last: done is about to be closed.
+	returning bool
+
+	lender bodyLender    // nil: it goes by the pipe
+	taken  chan taken    // from Taken; one at a time is on its way
+	ended  chan struct{} // closed by stop
+}
+
+// taken is what the child says of a connection that it gives back.
+type taken struct {
+	n   int64
+	err error
 }
 
 func newUpload(body *requestBody) *upload {
-	return &upload{body: body, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &upload{body: body, last: -1, done: make(chan struct{}), wake: make(chan struct{}, 1), taken: make(chan taken, 1), ended: make(chan struct{})}
 }
 
 // add takes n bytes of credit.
@@ -59,6 +73,17 @@ func (u *upload) add(n int) {
 	u.credit += n
 	u.mu.Unlock()
 	u.nudge()
+}
+
+// took is Taken.
+func (u *upload) took(n int64, err error) {
+	u.mu.Lock()
+	u.returning = u.returning || err != nil && err != ErrNotLent || n == u.last
+	u.mu.Unlock()
+	select {
+	case u.taken <- taken{n, err}:
+	default: // a child that gives back what it does not have
+	}
 }
 
 func (u *upload) nudge() {
@@ -83,6 +108,7 @@ func (u *upload) stop(w http.ResponseWriter) {
 	u.mu.Lock()
 	u.stopped = true
 	u.mu.Unlock()
+	close(u.ended)
 	u.nudge()
 	if u.complete() {
 		return
@@ -101,6 +127,12 @@ const maxLinger = 64 << 20
 
 // complete says whether the whole body is with the child.
 func (u *upload) complete() bool {
+	u.mu.Lock()
+	returning := u.returning
+	u.mu.Unlock()
+	if returning {
+		<-u.done
+	}
 	select {
 	case <-u.done:
 		return u.failed() == nil && u.whole
@@ -129,7 +161,7 @@ func (u *upload) run() {
 		var buf []byte
 		slot, shared := uint32(0), false
 		// A slot is for those who fill it: a slow client would keep it for nothing.
-		if fast {
+		if fast && u.lender == nil {
 			slot, shared = arena.take()
 		}
 		if shared {
@@ -147,6 +179,20 @@ func (u *upload) run() {
 			u.credit -= n
 			u.mu.Unlock()
 		}
+		first := buf[:n]
+		for err == nil && u.lender != nil {
+			var m int64
+			m, err = u.lend(first)
+			if errors.Is(err, http.ErrNotSupported) {
+				u.lender, err = nil, nil
+				break
+			}
+			n = 0
+			first = nil
+			if err == nil && m == 0 {
+				u.lender = nil
+			}
+		}
 		switch {
 		case shared && n > 0:
 			u.call.sendSlot(slot, n)
@@ -160,7 +206,9 @@ func (u *upload) run() {
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				u.whole = true
-				u.call.CloseSend()
+				if u.last < 0 {
+					u.call.CloseSend()
+				}
 				return
 			}
 			u.mu.Lock()

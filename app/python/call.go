@@ -47,6 +47,9 @@ type Answer struct {
 	Reason string
 	Header []Field
 	Body   string
+	// Ask says that the body is large, and that the app waits: the sink owes it
+	// Call.Lend, or Call.Keep. Only in Start.
+	Ask bool
 }
 
 // Sink takes what comes back for one request. The goroutine that reads the pipe calls
@@ -68,6 +71,10 @@ type Sink interface {
 	// Credit says that n more bytes of the request's body may be sent. The first one
 	// comes when the app begins to read, later ones as it goes on.
 	Credit(n int)
+	// Taken says that the child has read n bytes on the connection that LendBody lent it,
+	// and reads no more. err is io.EOF where the client has left, os.ErrDeadlineExceeded
+	// where it sent nothing for too long. It comes before the response ends.
+	Taken(n int64, err error)
 }
 
 // Call is a request in flight.
@@ -82,6 +89,15 @@ type Call struct {
 	slots []uint32
 	// final: the answer is complete, the id may be another's. Guarded by child.mu.
 	final bool
+	// lent: the child writes on the connection itself. Guarded by child.mu.
+	lent bool
+	// pending is how many bytes of the response the sink has; the child takes the
+	// connection to itself again when it has none. Guarded by child.mu.
+	pending int
+	// What Sent returns. Guarded by child.mu.
+	written, made int64
+	// mayLend: the child can read the request's body itself. Guarded by child.mu.
+	mayLend bool
 }
 
 // Abort tells the app that the client has gone. The sink hears nothing more. Calling it
@@ -161,11 +177,12 @@ func (c Chunk) Release() {
 	call.child.mu.Lock()
 	defer call.child.mu.Unlock()
 	call.owed += c.size
+	call.pending -= c.size
 	if c.slot >= 0 {
 		call.slots = append(call.slots, uint32(c.slot))
 		call.child.arena.release()
 	}
-	if call.owed >= creditEvery || call.final {
+	if call.owed >= creditEvery || call.final || call.lent && call.pending == 0 {
 		call.creditLocked()
 	}
 }

@@ -32,6 +32,7 @@ type child struct {
 	raw   syscall.RawConn
 	arena *arena
 	wake  *os.File // a byte wakes a thread of the child
+	lends int      // what passLocked sends on, -1 when closed; guarded by mu
 	pid   int
 
 	pipe
@@ -68,12 +69,10 @@ func (e *LoadError) Error() string {
 
 // startChild starts the process; the caller waits on ready.
 func startChild(name, interpreter string, opts *Options) (*child, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	pair, err := socketPair()
 	if err != nil {
-		return nil, os.NewSyscallError("socketpair", err)
+		return nil, err
 	}
-	unix.CloseOnExec(pair[0])
-	unix.CloseOnExec(pair[1])
 	ours, theirs := os.NewFile(uintptr(pair[0]), "pipe"), os.NewFile(uintptr(pair[1]), "pipe")
 	defer theirs.Close()
 	// More room lets a streaming app run ahead of a busy worker. A refusal is no harm.
@@ -90,11 +89,20 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		return nil, err
 	}
 	defer wakeRead.Close()
+	lends, err := socketPair()
+	if err != nil {
+		conn.Close()
+		wakeWrite.Close()
+		return nil, err
+	}
+	borrower := os.NewFile(uintptr(lends[1]), "lent")
+	defer borrower.Close()
 	c := &child{
 		opts:   opts,
 		conn:   conn.(*net.UnixConn),
 		arena:  newArena(),
 		wake:   wakeWrite,
+		lends:  lends[0],
 		ready:  make(chan error, 1),
 		exited: make(chan struct{}),
 		done:   make(chan struct{}),
@@ -106,11 +114,11 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 	}
 	command, preamble := bootCode()
 	cmd := exec.Command(interpreter, "-c", command, "chaussette", name)
-	files := []*os.File{theirs, wakeRead, wakeWrite}
+	files := []*os.File{theirs, wakeRead, wakeWrite, borrower}
 	arenaFD := -1
 	if c.arena != nil {
 		files = append(files, c.arena.file)
-		arenaFD = 6
+		arenaFD = 7
 	}
 	cmd.ExtraFiles = files
 	settings, err := json.Marshal(map[string]any{
@@ -119,7 +127,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		"pre_hook": opts.PreHook, "post_hook": opts.PostHook, "options": opts.HookOptions,
 		"multiprocess": opts.Multiprocess, "script_name": strings.TrimRight(opts.ScriptName, "/"),
 		"server_software": opts.ServerSoftware,
-		"fds":             []int{3, 4, 5, 6}[:len(files)], "wake_read": 4, "wake_write": 5, "arena": arenaFD,
+		"fds":             []int{3, 4, 5, 6, 7}[:len(files)], "wake_read": 4, "wake_write": 5, "lends": 6, "arena": arenaFD,
 		"request_slots": requestSlots, "response_slots": responseSlots,
 		"pdeathsig": pdeathsig, "parent": os.Getpid(), "proof": proofBatch(),
 	})
@@ -206,9 +214,29 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 	return c, nil
 }
 
+// socketPair returns two ends that no other process inherits, one that is started at this
+// moment included.
+func socketPair() ([2]int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return pair, os.NewSyscallError("socketpair", err)
+	}
+	unix.CloseOnExec(pair[0])
+	unix.CloseOnExec(pair[1])
+	return pair, nil
+}
+
 func (c *child) closeFiles() {
 	c.conn.Close()
 	c.wake.Close()
+	c.mu.Lock()
+	if c.lends >= 0 {
+		_ = unix.Close(c.lends)
+		c.lends = -1
+	}
+	c.mu.Unlock()
 	c.arena.close()
 }
 

@@ -24,14 +24,19 @@
 //	             to worker  marshal: [(id, status, headers, body)], whole responses
 //	2 data       both       a part of a body
 //	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
-//	4 end        both       the body is complete; for a response, the request is over
+//	4 end        both       the body is complete; for a response, the request is over, and
+//	                        where the connection was lent: u64 written on it, u64 made
 //	5 abort      to child   the client has gone, nobody waits for the answer
-//	             to worker  the app failed after its response began; the request is over
-//	6 credit     both       u32 bytes, u32 0, then u32 slots: consumed, and given back
+//	             to worker  the app failed after its response began; as 4
+//	6 credit     both       u32 bytes, u32 flag, then u32 slots: consumed, and given back;
+//	                        flag 1: the child can read the body on the connection
 //	7 shutdown   to child   end after what runs
 //	8 module     to child   a line with a name, then the source: the runner's modules
 //	9 options    to child   JSON; ends the modules
 //	10 open      to child   marshal: (id, environ, -1), the body follows
+//	11 lend      to child   answers 22: u32 flags (1 granted, 2 chunked), then the head
+//	12 lend body to child   u32 flags (4 to the end), u32 patience in ms, u64 limit, then
+//	                        what was read already
 //	16 start     to worker  marshal: [(status, headers)], the body follows
 //	17 file      to worker  u64 offset, u64 length, then as start; with a file descriptor
 //	                        (SCM_RIGHTS) whose bytes are the body; the request is over
@@ -39,6 +44,10 @@
 //	19 hello     to worker  JSON: version of the pipe, Python's, the proof
 //	20 ready     to worker  JSON: the app is loaded
 //	21 failed    to worker  JSON: it is not, and why
+//	22 ask       to worker  as start; the app waits for 11
+//	23 taken     to worker  u64 read on the connection, which is given back, u64 why: 0 as
+//	                        was said, 1 the client left, 2 it sent nothing, 3 an error,
+//	                        4 it did not come through
 //
 // Requests are written as soon as the pair is free; what comes meanwhile forms the next
 // batch, which one call of marshal.loads turns into ready dicts. Python does not promise
@@ -50,6 +59,14 @@
 // is never fetched, and a client that waits for 100 Continue gets it then. Parts of more
 // than 8 KiB go through shared memory (a memfd of 384 slots of 64 KiB, a third of them for
 // requests) while slots are free, and in frames otherwise.
+//
+// A large body is better off without the worker: it lends the child the client's
+// connection for the time of the body, where the server can (plain HTTP/1.1). Its
+// descriptor travels on a socket pair of its own, before frame 11 or 12. The child
+// writes what the connection takes at once; the rest goes to the worker in frames 2 and
+// 3, who waits for the client, and it is the child's turn again when all is credited.
+// To read, the child waits itself. The head, the count of bytes and the connection's
+// life stay with the worker.
 //
 // An id is free again when its answer is complete. An abort that crosses an answer
 // finds nothing to abort.

@@ -1,5 +1,8 @@
 package python
 
+// SocketPair is what the pipe is made of.
+var SocketPair = socketPair
+
 // InFlight is how many requests the child has.
 func (a *App) InFlight() int {
 	a.mu.Lock()

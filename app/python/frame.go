@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // version of the pipe: both ends must say the same. The runner is embedded, so they can
 // only differ where someone mixes two builds.
-const version = 1
+const version = 2
 
 // kind is what a frame carries. See doc.go.
 type kind uint8
@@ -20,6 +20,8 @@ const (
 	kindModule
 	kindOptions
 	kindOpen
+	kindLend
+	kindLendBody
 )
 
 const (
@@ -29,6 +31,8 @@ const (
 	kindHello
 	kindReady
 	kindFailed
+	kindAsk
+	kindTaken
 )
 
 const (

@@ -105,6 +105,12 @@ func (x *exchange) End(err error) {
 	x.notify()
 }
 
+func (x *exchange) Taken(n int64, err error) {
+	if x.upload != nil {
+		x.upload.took(n, err)
+	}
+}
+
 func (x *exchange) Credit(n int) {
 	if x.upload != nil {
 		x.upload.add(n)
@@ -124,6 +130,7 @@ func (x *exchange) serve(c *child) {
 	x.environ(env, body)
 	if req.Stream {
 		x.upload = newUpload(body)
+		x.upload.lender, _ = x.r.Body.(bodyLender)
 	}
 	if x.call, err = c.submit(&req, x); err != nil {
 		x.unavailable()
@@ -363,6 +370,9 @@ func (x *exchange) respondParts(a *Answer, declared int64, bodiless bool) {
 		x.w.Header()["Content-Length"] = []string{strconv.FormatInt(declared, 10)}
 	}
 	x.w.WriteHeader(a.Status)
+	if a.Ask && x.lend(declared, bodiless) {
+		return
+	}
 	flusher, _ := x.w.(http.Flusher)
 	sent := int64(0)
 	dirty := true

@@ -5,14 +5,16 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chaussette/chaussette/app/python"
+	"github.com/chaussette/chaussette/server/limits"
+	"github.com/chaussette/chaussette/server/std"
 
 	"go.uber.org/goleak"
 )
@@ -72,11 +74,22 @@ func serve(t *testing.T, name string, opts python.Options) *served {
 	if err := app.Start(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
-	server := httptest.NewServer(app)
-	server.Config.ErrorLog = nil
-	s := &served{App: app, url: server.URL, log: log, client: server.Client(), t: t}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The worker's own engine, which lends connections; TestPlainNetHTTP has another.
+	engine := std.New(app, &std.Options{Log: opts.Logger, Limits: limits.Limits{HeaderSize: 1 << 20}})
+	serving := make(chan error, 1)
+	go func() { serving <- engine.Serve(listener) }()
+	transport := &http.Transport{}
+	s := &served{App: app, url: "http://" + listener.Addr().String(), log: log, client: &http.Client{Transport: transport}, t: t}
 	t.Cleanup(func() {
-		server.Close()
+		transport.CloseIdleConnections()
+		_ = engine.Close()
+		if err := <-serving; err != nil {
+			t.Error(err)
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := app.Close(ctx); err != nil {

@@ -246,14 +246,16 @@ func (c *child) frame(k kind, id uint32, body []byte, files *[]*os.File) error {
 	switch k {
 	case kindBatch:
 		return c.answers(string(body))
-	case kindStart, kindFile:
+	case kindStart, kindFile, kindAsk:
 		return c.start(k, id, string(body), files)
 	case kindData, kindLent:
 		return c.data(k, id, body)
 	case kindEnd:
-		return c.end(id, nil)
+		return c.end(id, body, nil)
 	case kindAbort:
-		return c.end(id, ErrAborted)
+		return c.end(id, body, ErrAborted)
+	case kindTaken:
+		return c.taken(id, body)
 	case kindCredit:
 		return c.credit(id, body)
 	case kindLog:
@@ -424,6 +426,7 @@ func (c *child) start(k kind, id uint32, in string, files *[]*os.File) error {
 		call.sink.Answer(a)
 		call.Abort()
 	default:
+		a.Ask = k == kindAsk
 		call.sink.Start(a)
 	}
 	return nil
@@ -449,6 +452,9 @@ func (c *child) data(k kind, id uint32, body []byte) error {
 	} else if !drop {
 		chunk.data = string(body)
 	}
+	c.mu.Lock()
+	call.pending += chunk.size
+	c.mu.Unlock()
 	if drop {
 		chunk.Release()
 	} else {
@@ -457,10 +463,16 @@ func (c *child) data(k kind, id uint32, body []byte) error {
 	return nil
 }
 
-func (c *child) end(id uint32, err error) error {
+func (c *child) end(id uint32, body []byte, err error) error {
 	call, drop := c.take(id, true)
-	if call == nil {
+	if call == nil || len(body) != 0 && len(body) != 16 {
 		return errFrame
+	}
+	if len(body) == 16 {
+		c.mu.Lock()
+		call.written = int64(binary.LittleEndian.Uint64(body))
+		call.made = int64(binary.LittleEndian.Uint64(body[8:]))
+		c.mu.Unlock()
 	}
 	if !drop {
 		call.sink.End(err)
@@ -476,8 +488,42 @@ func (c *child) credit(id uint32, body []byte) error {
 	for slots := body[8:]; len(slots) > 0; slots = slots[4:] {
 		c.arena.put(binary.LittleEndian.Uint32(slots))
 	}
-	if call, drop := c.take(id, false); !drop {
+	c.mu.Lock()
+	call, drop := c.takeLocked(id, false)
+	if call != nil && binary.LittleEndian.Uint32(body[4:]) == 1 {
+		call.mayLend = true
+	}
+	c.mu.Unlock()
+	if !drop {
 		call.sink.Credit(int(binary.LittleEndian.Uint32(body)))
+	}
+	return nil
+}
+
+// taken handles the end of a lending of a request's body.
+func (c *child) taken(id uint32, body []byte) error {
+	call, drop := c.take(id, false)
+	if call == nil || len(body) != 16 {
+		return errFrame
+	}
+	n := int64(binary.LittleEndian.Uint64(body))
+	var err error
+	switch binary.LittleEndian.Uint32(body[8:]) {
+	case 0:
+	case 1:
+		err = io.EOF
+	case 2:
+		err = os.ErrDeadlineExceeded
+	case 4:
+		err = ErrNotLent
+	default:
+		err = unix.ECONNRESET
+	}
+	if n < 0 {
+		return errFrame
+	}
+	if !drop {
+		call.sink.Taken(n, err)
 	}
 	return nil
 }

@@ -13,17 +13,28 @@ type sink struct {
 	head  chan *python.Answer // Answer and Start
 	data  chan python.Chunk
 	ended chan error // End; nil after Answer
+
+	credit chan int
+	taken  chan taken
+}
+
+type taken struct {
+	n   int64
+	err error
 }
 
 func newSink() *sink {
-	return &sink{head: make(chan *python.Answer, 1), data: make(chan python.Chunk, 1000), ended: make(chan error, 1)}
+	return &sink{head: make(chan *python.Answer, 1), data: make(chan python.Chunk, 1000), ended: make(chan error, 1),
+		credit: make(chan int, 1000), taken: make(chan taken, 1)}
 }
 
 func (s *sink) Answer(a *python.Answer) { s.head <- a; s.ended <- nil }
 func (s *sink) Start(a *python.Answer)  { s.head <- a }
 func (s *sink) Data(c python.Chunk)     { s.data <- c }
 func (s *sink) End(err error)           { s.ended <- err }
-func (s *sink) Credit(int)              {}
+func (s *sink) Credit(n int)            { s.credit <- n }
+
+func (s *sink) Taken(n int64, err error) { s.taken <- taken{n, err} }
 
 func (s *sink) File(a *python.Answer, f *os.File, _, _ int64) {
 	_ = f.Close()

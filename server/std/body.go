@@ -21,6 +21,10 @@ type body struct {
 	// goroutine while its handler returns, and after.
 	ended atomic.Bool
 
+	taken int64 // bytes that were read; of the goroutine that reads
+	// bare: net/http has nothing of the body any more. Of the goroutine that reads.
+	bare bool
+
 	mu sync.Mutex // held over the setting of a deadline
 	// returned: the handler has, and control may not be used (in HTTP/2 it panics).
 	returned bool
@@ -40,6 +44,8 @@ func (b *body) Read(p []byte) (int, error) {
 		b.setDeadline(time.Now().Add(b.timeout))
 	}
 	n, err := b.from.Read(p)
+	b.taken += int64(n)
+	b.bare = len(p) >= lendable
 	if err != nil && !b.ended.Load() {
 		b.end(err)
 	}

@@ -28,6 +28,12 @@ type conn struct {
 	rest  rest
 	moved bool // to another worker; of the reading goroutine alone
 	kept  bool // another worker has kept it alive: it begins with a request like any
+
+	// more: the next write is a head whose body follows at once.
+	more atomic.Bool
+	// reader, where it is set, takes the place of the next Read, of limit bytes. Of the
+	// goroutine that reads.
+	reader func(c net.Conn, limit int) (int, error)
 }
 
 // connState is told by net/http what becomes of a connection.
@@ -59,7 +65,10 @@ const preface = "PRI * HTTP/2.0"
 func (c *conn) Read(p []byte) (int, error) {
 	var n int
 	var err error
-	if c.atRest(p) {
+	if reader := c.reader; reader != nil {
+		c.reader = nil
+		n, err = reader(c.Conn, len(p))
+	} else if c.atRest(p) {
 		n, err = c.readAtRest(p)
 	} else {
 		n, err = c.Conn.Read(p)
@@ -97,12 +106,18 @@ func (c *conn) timedOut() {
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.unanswered.Store(false)
+	if c.more.Load() {
+		return writeMore(c.Conn, p)
+	}
 	return c.Conn.Write(p)
 }
 
 // ReadFrom keeps sendfile: net/http asks a connection for it.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	c.unanswered.Store(false)
+	if s, ok := r.(*sender); ok {
+		return s.send(c.Conn)
+	}
 	if to, ok := c.Conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)
 	}

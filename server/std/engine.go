@@ -93,8 +93,11 @@ func (e *Engine) newServer(handler http.Handler, o *Options) *http.Server {
 		ReadHeaderTimeout: e.limits.HeaderTimeout,
 		IdleTimeout:       e.limits.IdleTimeout,
 		ConnState:         connState,
-		ConnContext:       o.ConnContext,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(quiet{e.log.Handler()}, slog.LevelWarn),
+	}
+	if further := o.ConnContext; further != nil {
+		server.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return further(withConn(ctx, c), c) }
 	}
 	if o.Context != nil {
 		server.BaseContext = func(net.Listener) context.Context { return o.Context }

@@ -31,6 +31,8 @@ class Greens:
         self.planned = False  # a flush is
         self.pipe.wait = self.wait
         self.pipe.wake = self.wake
+        self.pipe.readable = hub.readable
+        self.pipe.pause = hub.pause
 
     def serve(self):
         self.hub.serve(3, self.read)
@@ -102,10 +104,15 @@ class Greens:
             self.hub.soon(waiter.switch)
 
 
+class Late(Exception):
+    """A time that we have set is over. An app's own timeouts are others."""
+
+
 class GeventHub:
     def __init__(self):
-        from gevent import get_hub, getcurrent, monkey, spawn
+        from gevent import get_hub, getcurrent, monkey, sleep, spawn
 
+        self.pause = sleep
         self.hub = get_hub()
         if monkey.is_module_patched("os"):
             # gevent does this after its first fork: a child that has ended by then is never
@@ -128,13 +135,23 @@ class GeventHub:
     def stop(self):
         self.stopped.set()
 
+    def readable(self, fd, seconds):
+        from gevent.socket import wait_read
+
+        try:
+            wait_read(fd, seconds, Late)
+        except Late:
+            return False
+        return True
+
 
 class EventletHub:
     def __init__(self):
-        from eventlet import hubs, spawn
+        from eventlet import hubs, sleep, spawn
         from greenlet import getcurrent
 
         self.hub = hubs.get_hub()
+        self.pause = sleep
         self.current = getcurrent
         # Not a bare greenlet: to eventlet's threading that is the main thread.
         self.start = spawn
@@ -154,3 +171,12 @@ class EventletHub:
     def stop(self):
         if not self.stopped.ready():
             self.stopped.send(True)
+
+    def readable(self, fd, seconds):
+        from eventlet.hubs import trampoline
+
+        try:
+            trampoline(fd, read=True, timeout=seconds, timeout_exc=Late)
+        except Late:
+            return False
+        return True

@@ -15,7 +15,7 @@ def main(text):
     if settings["pdeathsig"]:
         die_with_parent(settings["parent"])
     install_signals()
-    os.register_at_fork(after_in_child=forked)
+    os.register_at_fork(after_in_child=lambda: forked(pipe))
     sys.argv = ["chaussette", settings["name"]] + settings["arguments"]
     hello(pipe, settings)
     try:
@@ -148,8 +148,9 @@ def install_signals():
     faulthandler.enable()
 
 
-def forked():
+def forked(pipe):
     """In a child that the app forked: it is none of the worker's."""
+    pipe.forked()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is nothing:
             signal.signal(number, signal.SIG_DFL)

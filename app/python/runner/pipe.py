@@ -10,26 +10,33 @@ import mmap
 import os
 import sys
 from _socket import socket as raw_socket
-from _socket import SOL_SOCKET, SCM_RIGHTS
+from _socket import SOCK_STREAM, SOL_SOCKET, SCM_RIGHTS
 from _struct import Struct
 from _thread import allocate_lock
 
-VERSION = 1
+VERSION = 2
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
-START, FILE, LOG, HELLO, READY, FAILED = range(16, 22)
+LEND, LEND_BODY = 11, 12
+START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN = range(16, 24)
 
 WINDOW = 256 << 10  # bytes of a body on their way
 SLOT = 64 << 10  # bytes of a part of the shared memory
 INLINE = 64 << 10  # bodies up to this travel inside the answer
 SMALL = 8 << 10  # chunks up to this travel in the frame
 READ = 64 << 10
+TURN = 1 << 20  # bytes that a request may write before others have their turn
+NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
 
 loads = marshal.loads
 dumps = marshal.dumps
 header = Struct("<II")
 pair = Struct("<II")
+long_pair = Struct("<QQ")
+body_terms = Struct("<IIQ")
+
+CLOEXEC = 0x40000000 if sys.platform == "linux" else 0  # MSG_CMSG_CLOEXEC
 
 # What both ends decode at start, since Python does not promise the marshal format.
 PROOF = [
@@ -55,7 +62,7 @@ class Gone(Exception):
 class Stream:
     """The state of a request whose body, or whose response, comes in parts."""
 
-    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "slots", "waiter", "done", "asked", "version")
+    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "slots", "waiter", "done", "asked", "version", "lending", "lent", "source")
 
     def __init__(self, id):
         self.id = id
@@ -69,10 +76,74 @@ class Stream:
         self.version = 0  # counts what happened, so that no waiter misses it
         self.slots = b""  # read by the app and not given back yet
         self.asked = False  # the worker sends nothing before the app reads
+        self.lending = False  # the worker has not said yet whether it lends the connection
+        self.lent = None  # the connection, to write the response's body on
+        self.source = None  # the connection, to read the request's body from
+
+
+class Lent:
+    """The client's connection, lent for the body of a response. What it does not take at
+    once goes to the worker, who waits for the client."""
+
+    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest")
+
+    def __init__(self, sock, chunked, head, left):
+        self.sock = sock  # None: it did not come through
+        self.chunked = chunked
+        self.head = head
+        self.left = 1 << 62 if left is None else left  # bytes up to the Content-Length
+        self.sent = 0  # bytes that we have written here
+        self.made = 0  # bytes that the app has made
+        self.rest = TURN  # where the others get their turn
+
+    def write(self, chunk, free):
+        """Write chunk if the connection is free. Return what is left for the worker."""
+        size = len(chunk)
+        self.made += size
+        if self.chunked:
+            parts = [self.head, b"%x\r\n" % size, chunk, b"\r\n"]
+            size += len(parts[0]) + len(parts[1]) + 2
+        else:
+            if size > self.left:
+                chunk = chunk[: self.left]
+                size = len(chunk)
+            self.left -= size
+            parts = None
+            if self.head:
+                parts = [self.head, chunk]
+                size += len(self.head)
+        self.head = b""
+        sent = 0
+        if free and self.sock is not None:
+            try:
+                sent = self.sock.send(chunk, NOW) if parts is None else self.sock.sendmsg(parts, (), NOW)
+            except BlockingIOError:
+                pass
+            except OSError:
+                raise Gone
+            self.sent += sent
+        if sent == size:
+            return b""
+        if parts is not None:
+            chunk = b"".join(parts)
+        return memoryview(chunk)[sent:]
+
+
+class Source:
+    """The client's connection, lent to read a request's body from."""
+
+    __slots__ = ("sock", "left", "last", "patience", "taken")
+
+    def __init__(self, sock, left, last, patience):
+        self.sock = sock
+        self.left = left  # bytes that may be read
+        self.last = last  # the body ends with them
+        self.patience = patience  # seconds without a byte; None has no bound
+        self.taken = 0
 
 
 class Pipe:
-    def __init__(self, sock, arena, request_slots, response_slots):
+    def __init__(self, sock, lends, arena, request_slots, response_slots):
         self.sock = sock
         self.send = sock.send
         self.lock = allocate_lock()  # over a write
@@ -88,6 +159,11 @@ class Pipe:
         self.free = list(range(request_slots + response_slots - 1, request_slots - 1, -1))
         self.wait = None  # wait(stream, seen): until its version is not seen
         self.wake = None  # wake(stream)
+        self.readable = None  # readable(fd, seconds): until it is; False when it is not
+        self.pause = None  # pause(): lets others run
+        self.early = b""  # goes with the next frames
+        self.lends = lends
+        self.refused = [0, 0]  # how often in a row the worker has kept the connection: with a length, chunked
 
     # Reading.
 
@@ -147,6 +223,29 @@ class Pipe:
                 stream.gone = True
             else:
                 self.aborted.add(id)
+        elif kind == LEND:
+            granted = data[start] & 1
+            sock = self.borrow() if granted else None
+            if stream is not None and stream.lending:
+                if granted:
+                    stream.lent = Lent(sock, data[start] & 2 != 0, data[start + 4 : end], stream.lent)
+                else:
+                    stream.lent = None
+                stream.lending = False
+            elif sock is not None:
+                sock.close()
+        elif kind == LEND_BODY:
+            flags, patience, limit = body_terms.unpack_from(data, start)
+            sock = self.borrow()
+            if stream is not None:
+                if end > start + 16:
+                    stream.chunks.append(data[start + 16 : end])
+                if sock is not None:
+                    stream.source = Source(sock, limit, flags & 4 != 0, patience / 1000 if patience else None)
+                else:
+                    self.taken(id, 0, 4)
+            elif sock is not None:
+                sock.close()
         elif kind == SHUTDOWN:
             self.stopping = True
         else:
@@ -156,11 +255,32 @@ class Pipe:
             if stream.waiter is not None:
                 self.wake(stream)
 
+    def borrow(self):
+        """The connection that the worker has sent us. None: we have no descriptor left."""
+        _, rights, _, _ = self.lends.recvmsg(1, 64, CLOEXEC)
+        if not rights:
+            return None
+        fd = int.from_bytes(rights[0][2][:4], sys.byteorder)
+        sock = raw_socket(-1, SOCK_STREAM, 0, fd)
+        sock.settimeout(0.0)  # as it is; but apps change the default
+        return sock
+
     # Writing.
+
+    def forked(self):
+        """In a fork: who held the lock has stayed behind."""
+        self.lock = allocate_lock()
+        for stream in self.streams.values():
+            for held in (stream.lent, stream.source):
+                if type(held) in (Lent, Source) and held.sock is not None:
+                    held.sock.close()  # else the client would wait for the fork's end
 
     def write(self, data):
         """Write all of data; holds self.lock so that frames stay whole."""
         with self.lock:
+            if self.early:
+                data = self.early + data
+                self.early = b""
             try:
                 sent = self.send(data)
                 while sent < len(data):
@@ -183,6 +303,8 @@ class Pipe:
     def flush(self):
         answers = self.answers
         if not answers:
+            if self.early:
+                self.write(b"")
             return
         # Another thread may have appended in between: swapping the lists first
         # means that it appends to one of the two, and neither is lost.
@@ -204,8 +326,39 @@ class Pipe:
             self.streams[id] = stream
         return stream
 
+    def begin(self, stream, status, headers, length, first):
+        """Send the head of a response whose body begins with first bytes."""
+        head = dumps([plain_head(status, headers)], 4)
+        large = first > SMALL if length is None else length > INLINE
+        chunked = length is None
+        refused = self.refused[chunked]
+        if not large or refused and refused & 31:
+            self.refused[chunked] += large
+            self.frame(START, stream.id, head)
+            return
+        stream.lending = True
+        stream.lent = length
+        self.frame(ASK, stream.id, head)
+        while stream.lending:
+            seen = stream.version
+            if stream.gone:
+                stream.lent = None
+                raise Gone
+            if stream.lending:
+                self.wait(stream, seen)
+        self.refused[chunked] = 0 if stream.lent is not None else refused + 1
+
     def data(self, stream, chunk):
         """Send a chunk of a response's body, as fast as the client takes it."""
+        lent = stream.lent
+        if lent is not None:
+            if stream.gone:
+                raise Gone
+            # Where the worker has nothing left to write it is our turn.
+            chunk = lent.write(chunk, stream.window == WINDOW)
+            if lent.sent > lent.rest and self.pause is not None:
+                lent.rest = lent.sent + TURN
+                self.pause()
         view = None
         size = len(chunk)
         pos = 0
@@ -255,21 +408,26 @@ class Pipe:
 
     def take(self, stream):
         """The next chunk of a request's body, and how much of it is in shared memory: a
-        memoryview to be given back by release, or bytes; b"" at the body's end."""
+        memoryview to be given back by release, or bytes; b"" at the body's end, and None
+        where receive reads on."""
         chunks = stream.chunks
         while True:
             seen = stream.version
             if chunks:
                 break
+            if stream.source is not None:
+                return None, -1
             if stream.ended:
                 return b"", -1
             if stream.gone:
                 raise ConnectionResetError("the client left before its request's body was complete")
             if not stream.asked:
                 stream.asked = True
-                self.frame(CREDIT, stream.id, pair.pack(WINDOW, 0))
+                self.frame(CREDIT, stream.id, pair.pack(WINDOW, self.readable is not None))
             else:
                 self.credit(stream)
+                if self.early:
+                    self.write(b"")
             self.wait(stream, seen)
         chunk = chunks.pop(0)
         if type(chunk) is not tuple:
@@ -277,6 +435,35 @@ class Pipe:
         slot, count = chunk
         at = slot * SLOT
         return self.view[at : at + count], slot
+
+    def receive(self, stream, buffer):
+        """Read the request's body from the connection that was lent, into buffer."""
+        source = stream.source
+        size = min(len(buffer), source.left)
+        while True:
+            try:
+                count = source.sock.recv_into(buffer, size)
+                break
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.give_back(stream, 3)
+                raise
+            if self.answers or self.early:
+                self.flush()
+            if stream.gone:
+                raise ConnectionResetError("the worker has given the request up")
+            if not self.readable(source.sock.fileno(), source.patience):
+                self.give_back(stream, 2)
+                raise TimeoutError("the client has sent nothing of its request's body for %d seconds" % source.patience)
+        if count == 0:
+            self.give_back(stream, 1)
+            raise ConnectionResetError("the client left before its request's body was complete")
+        source.taken += count
+        source.left -= count
+        if source.left == 0:
+            self.give_back(stream, 0)
+        return count
 
     def release(self, stream, size, slot):
         """Take note that a chunk was consumed, and tell the worker now and then."""
@@ -294,18 +481,42 @@ class Pipe:
             stream.slots = b""
             self.frame(CREDIT, stream.id, body)
 
+    def give_back(self, stream, why):
+        """Tell the worker how much was read on the connection that it has lent."""
+        source = stream.source
+        stream.source = None
+        source.sock.close()
+        if source.last and source.left == 0:
+            stream.ended = True
+        self.taken(stream.id, source.taken, why)
+
+    def taken(self, id, count, why):
+        with self.lock:
+            self.early += header.pack(16, TAKEN << 24 | id) + long_pair.pack(count, why)
+
     def finish(self, id):
-        """Forget a request. Called before its last frame is sent."""
+        """Forget a request. Called before its last frame is sent. Return what that frame
+        has to say about a connection that was lent."""
         stream = self.streams.pop(id, None)
+        said = b""
         if stream is not None:
+            if stream.source is not None:
+                self.give_back(stream, 0)
+            if type(stream.lent) is Lent:
+                lent = stream.lent
+                if lent.sock is not None:
+                    lent.sock.close()
+                said = long_pair.pack(lent.sent, lent.made)
             for chunk in stream.chunks:
                 if type(chunk) is tuple:
                     stream.slots += chunk[0].to_bytes(4, "little")
             del stream.chunks[:]
-            self.credit(stream)
+            if stream.slots:
+                self.credit(stream)
             stream.done = True
         if self.aborted:
             self.aborted.discard(id)
+        return said
 
     def log(self, level, message, detail=None):
         record = {"level": level, "message": message}
@@ -340,10 +551,12 @@ def open_pipe(settings):
         os.set_inheritable(fd, False)
     sock = raw_socket(fileno=3)
     sock.setblocking(True)
+    lends = raw_socket(fileno=settings["lends"])
+    lends.setblocking(True)
     arena = None
     slots = settings["request_slots"], settings["response_slots"]
     if settings["arena"] >= 0:
         arena = mmap.mmap(settings["arena"], sum(slots) * SLOT)
     else:
         slots = 0, 0
-    return Pipe(sock, arena, *slots)
+    return Pipe(sock, lends, arena, *slots)

@@ -12,6 +12,7 @@ With one thread this is the serial mode.
 import os
 import _thread
 from collections import deque
+from select import POLLIN, poll
 from time import perf_counter
 
 from _chaussette.pipe import READ
@@ -19,6 +20,12 @@ from _chaussette.pipe import READ
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
 STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
+
+
+def readable(fd, seconds):
+    waiting = poll()
+    waiting.register(fd, POLLIN)
+    return bool(waiting.poll(None if seconds is None else seconds * 1000))
 
 
 class Threads:
@@ -37,6 +44,7 @@ class Threads:
         self.idle_lock = _thread.allocate_lock()
         self.pipe.wait = self.wait
         self.pipe.wake = self.wake
+        self.pipe.readable = readable
 
     def serve(self):
         for _ in range(self.count - 1):

@@ -2,6 +2,7 @@
 
 import os
 
+from _chaussette import threads
 from _chaussette.pipe import CREDIT, READ, START, WINDOW, Gone, dumps, pair, plain_head
 
 MSG_DONTWAIT = 0x40 if os.uname().sysname == "Linux" else 0x80
@@ -48,6 +49,8 @@ class Loop:
         self.pending = []
         self.pipe.wait = self.wait
         self.pipe.wake = lambda stream: stream.waiter()
+        if type(runner) is Blocking:
+            self.pipe.readable = threads.readable
 
     def serve(self):
         self.loop.add_handler(3, self.readable, self.loop.READ)

@@ -6,7 +6,7 @@ import stat
 import sys
 from io import BytesIO
 
-from _chaussette.pipe import ABORT, END, INLINE, START, Gone, dumps, plain_head
+from _chaussette.pipe import ABORT, END, INLINE, Gone
 
 
 class Call:
@@ -63,22 +63,22 @@ class Call:
                 # The app goes on before it ends, for as long as it likes.
                 pipe.flush()
                 return
-            self.start()
+            self.start(len(chunk))
         if chunk:
             pipe.data(self.stream, chunk)
 
-    def start(self):
+    def start(self, first):
         self.sent = True
         pipe = self.host.pipe
         self.stream = pipe.stream(self.id)
-        pipe.frame(START, self.id, dumps([plain_head(self.status, self.headers)], 4))
+        pipe.begin(self.stream, self.status, self.headers, declared(self.headers), first)
 
     def end(self):
         if not self.done:
             self.done = True
-            self.host.pipe.finish(self.id)
+            said = self.host.pipe.finish(self.id)
             if self.sent:
-                self.host.pipe.frame(END, self.id)
+                self.host.pipe.frame(END, self.id, said)
             else:
                 self.host.pipe.answer((self.id, self.status, self.headers, b""))
 
@@ -189,11 +189,11 @@ class Host:
         if call.done:
             return
         call.done = True
-        pipe.finish(call.id)
+        said = pipe.finish(call.id)
         if not call.sent:
             pipe.answer((call.id, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error\n"))
         else:
-            pipe.frame(ABORT, call.id)
+            pipe.frame(ABORT, call.id, said)
 
 
 def declared(headers):
@@ -205,6 +205,9 @@ def declared(headers):
             except ValueError:
                 return None
     return None
+
+
+PART = 256 << 10  # bytes that readall asks for at once
 
 
 class Body(io.RawIOBase):
@@ -224,6 +227,8 @@ class Body(io.RawIOBase):
         chunk = self.chunk
         if not chunk:
             chunk, self.slot = self.pipe.take(self.stream)
+            if chunk is None:
+                return self.pipe.receive(self.stream, buffer)
             self.at = 0
         at = self.at
         count = min(len(buffer), len(chunk) - at)
@@ -243,6 +248,13 @@ class Body(io.RawIOBase):
                 self.chunk, self.slot = self.pipe.take(self.stream)
                 self.at = 0
             chunk = self.chunk
+            if chunk is None:
+                part = bytearray(min(self.stream.source.left, PART))
+                count = self.pipe.receive(self.stream, part)
+                if count < len(part):
+                    del part[count:]
+                parts.append(part)
+                continue
             if not chunk:
                 return b"".join(parts)
             parts.append(bytes(chunk[self.at :]))

@@ -29,6 +29,9 @@ func (q *queue) empty() bool { return len(q.pieces) == 0 && q.file == nil }
 const pieceSize = 16 << 10
 
 func (q *queue) push(b []byte, shared bool) {
+	if len(b) == 0 {
+		return // writev takes nothing of an empty piece, again and again
+	}
 	q.bytes += int64(len(b))
 	if shared && len(b) > 256 { // a small copy costs less than a piece
 		q.pieces = append(q.pieces, b)

@@ -42,6 +42,17 @@ func TestQueue(t *testing.T) {
 		q.sent(n)
 		want = want[n:]
 	}
+	// A large piece is not appended to; an empty one after it was never taken off, and the
+	// loop sent it for ever.
+	q = queue{}
+	q.push(make([]byte, 2*pieceSize), false)
+	q.push(nil, false)
+	q.push(shared, true)
+	q.push([]byte{}, true)
+	q.sent(2*pieceSize + len(shared))
+	if !q.empty() {
+		t.Errorf("%d pieces are left of nothing", len(q.pieces))
+	}
 	if !bytes.HasPrefix(shared, []byte("shared ")) {
 		t.Error("what is shared was written to")
 	}

@@ -366,6 +366,20 @@ func runBehaviour(t *testing.T, newEngine NewEngine, start Start) {
 		}
 	})
 
+	t.Run("echoes to a peer that reads late", func(t *testing.T) {
+		c, client := open(t, newEngine, ws.Config{MaxQueue: 64 << 20, PingInterval: -1})
+		c.Serve(Echo{})
+		const messages = 3000
+		message := F(Binary, strings.Repeat("x", 1000))
+		go client.Send(bytes.Repeat(message.Bytes(), messages))
+		await(t, "a queue", func() bool { return c.Queued() > 1<<20 })
+		for range messages {
+			client.Expect(message)
+		}
+		await(t, "an empty queue", func() bool { return c.Queued() == 0 })
+		client.Bye()
+	})
+
 	t.Run("a handler that blocks", func(t *testing.T) {
 		engine := newEngine(t, defaults)
 		closeAfter(t, engine)

@@ -173,11 +173,13 @@ func sendJoined(fd int32, head, body []byte) (int, unix.Errno) {
 	return sendOne(fd, joined[:n])
 }
 
-func sendOne(fd int32, b []byte) (int, unix.Errno) {
+func sendOne(fd int32, b []byte) (int, unix.Errno) { return sendBytes(fd, b, 0) }
+
+func sendBytes(fd int32, b []byte, flags uintptr) (int, unix.Errno) {
 	if len(b) == 0 {
 		return 0, 0
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL|flags, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -411,10 +413,10 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		c.mu.Unlock()
 		return
 	}
-	c.uncorkLocked()
 	if !more {
 		c.bits |= finished
 	}
+	c.uncorkLocked(c.bits&(finished|cut) == finished)
 	if c.bits&cut != 0 || c.bits&finished != 0 && c.rest == nil {
 		c.endLocked(c.cause(nil))
 		return
@@ -436,13 +438,27 @@ func (c *Conn) cause(otherwise error) error {
 	return nil
 }
 
-// uncorkLocked sends what Data has written.
-func (c *Conn) uncorkLocked() {
+// uncorkLocked sends what Data has written. If it is the last, the end of the stream goes
+// in the same segment.
+func (c *Conn) uncorkLocked(last bool) {
 	if c.cork == nil {
 		return
 	}
 	gathered := *c.cork
-	if len(gathered) > 0 && c.fd >= 0 && c.bits&cut == 0 {
+	switch {
+	case len(gathered) == 0 || c.fd < 0 || c.bits&cut != 0:
+	case last && c.rest == nil:
+		n, errno := sendBytes(c.fd, gathered, unix.MSG_MORE)
+		if errno == 0 || errno == unix.EAGAIN || errno == unix.EINTR {
+			if n < len(gathered) {
+				c.queueLocked(gathered[n:], nil, false)
+				break
+			}
+		}
+		// Not by closing: that resets the connection where something has come that
+		// nobody read, and what MSG_MORE holds back would be lost.
+		_, _, _ = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(c.fd), unix.SHUT_WR, 0)
+	default:
 		c.sendLocked(gathered, nil, false)
 	}
 	*c.cork = gathered[:0]
@@ -456,7 +472,7 @@ func (c *Conn) endLocked(err error) {
 	c.mu.Unlock()
 	c.loop.wheel.Stop(&c.timer.Timer)
 	c.loop.group.remove(fd)
-	unix.Close(int(fd))
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 	c.owner.Ended(err)
 	c.loop.group.open.Add(-1)
 }
@@ -472,7 +488,7 @@ func (c *Conn) takenOver() {
 	if c.bits&left == 0 {
 		c.bits |= busy
 	}
-	c.uncorkLocked()
+	c.uncorkLocked(false)
 	c.armLocked()
 }
 

@@ -193,12 +193,26 @@ func checkUpgrade(r *http.Request) error {
 	if len(key) != 1 {
 		return bad(http.StatusBadRequest, "one Sec-WebSocket-Key header is needed")
 	}
-	var decoded [18]byte
-	if n, err := base64.StdEncoding.Strict().Decode(decoded[:], []byte(fmt.Sprintf("%.24s", key[0]))); len(key[0]) != 24 || err != nil || n != 16 {
+	if !isKey(key[0]) {
 		return bad(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	return nil
 }
+
+// isKey reports whether s is 16 bytes in base64.
+func isKey(s string) bool {
+	const length = 24
+	if len(s) != length {
+		return false
+	}
+	var coded [length]byte
+	var decoded [length / 4 * 3]byte
+	copy(coded[:], s)
+	n, err := keyEncoding.Decode(decoded[:], coded[:])
+	return err == nil && n == 16
+}
+
+var keyEncoding = base64.StdEncoding.Strict()
 
 func tokens(values []string) []string {
 	var all []string

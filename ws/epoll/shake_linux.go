@@ -3,12 +3,15 @@ package epoll
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -115,15 +118,18 @@ func readRequest(head []byte) (*http.Request, error) {
 
 // remoteAddr is the peer's address as net/http has it.
 func remoteAddr(fd int) string {
-	address, err := unix.Getpeername(fd)
-	if err != nil {
+	var a unix.RawSockaddrInet6 // large enough for one of IPv4, and for the family of others
+	size := uint32(unsafe.Sizeof(a))
+	if _, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&a)), uintptr(unsafe.Pointer(&size))); errno != 0 {
 		return ""
 	}
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		return (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	case *unix.SockaddrInet6:
-		return net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&a.Port))[:])
+	switch a.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port).String()
+	case unix.AF_INET6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), port).String()
 	}
 	return "@"
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"sync"
 
 	"github.com/chaussette/chaussette/socketio/engineio"
@@ -19,8 +20,28 @@ type client struct {
 
 	mu    sync.Mutex // guards what follows
 	first *Socket    // most clients have one
-	more  []*Socket
-	left  []string // namespaces out of which the server has thrown it
+	rest  *rest      // or nil
+}
+
+// rest is what few clients have.
+type rest struct {
+	more []*Socket
+	left []string // namespaces out of which the server has thrown it
+}
+
+func (c *client) restLocked() *rest {
+	if c.rest == nil {
+		c.rest = new(rest)
+	}
+	return c.rest
+}
+
+// moreLocked are the sockets besides the first.
+func (c *client) moreLocked() []*Socket {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest.more
 }
 
 var (
@@ -112,7 +133,7 @@ func (c *client) sockets() []*Socket {
 	if c.first == nil {
 		return nil
 	}
-	return append([]*Socket{c.first}, c.more...)
+	return append([]*Socket{c.first}, c.moreLocked()...)
 }
 
 func (c *client) socket(namespace string) *Socket {
@@ -121,7 +142,7 @@ func (c *client) socket(namespace string) *Socket {
 	if c.first != nil && c.first.ns.name == namespace {
 		return c.first
 	}
-	for _, s := range c.more {
+	for _, s := range c.moreLocked() {
 		if s.ns.name == namespace {
 			return s
 		}
@@ -135,28 +156,27 @@ func (c *client) add(s *Socket) {
 	if c.first == nil {
 		c.first = s
 	} else {
-		c.more = append(c.more, s)
+		r := c.restLocked()
+		r.more = append(r.more, s)
 	}
 }
 
 // remove forgets s. thrown says that the client does not know yet, and may still send.
 func (c *client) remove(s *Socket, thrown bool) {
 	c.mu.Lock()
+	more := c.moreLocked()
 	if c.first == s {
 		c.first = nil
-		if n := len(c.more); n > 0 {
-			c.first, c.more = c.more[n-1], c.more[:n-1]
+		if n := len(more); n > 0 {
+			c.first, c.rest.more = more[n-1], more[:n-1]
 		}
-	} else {
-		for i, other := range c.more {
-			if other == s {
-				c.more = append(c.more[:i], c.more[i+1:]...)
-				break
-			}
-		}
+	} else if i := slices.Index(more, s); i >= 0 {
+		c.rest.more = slices.Delete(more, i, i+1)
 	}
-	if thrown && len(c.left) < 16 {
-		c.left = append(c.left, s.ns.name)
+	if thrown {
+		if r := c.restLocked(); len(r.left) < 16 {
+			r.left = append(r.left, s.ns.name)
+		}
 	}
 	nowhere := c.first == nil
 	c.mu.Unlock()
@@ -169,12 +189,7 @@ func (c *client) remove(s *Socket, thrown bool) {
 func (c *client) threwOut(namespace string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, n := range c.left {
-		if n == namespace {
-			return true
-		}
-	}
-	return false
+	return c.rest != nil && slices.Contains(c.rest.left, namespace)
 }
 
 // dispatch handles one packet. An error closes the session.

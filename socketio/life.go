@@ -73,7 +73,7 @@ func (s *Socket) push(j *job) bool {
 			s.mu.Unlock()
 			return true // what comes after the end is dropped
 		}
-		if s.pending >= o.MaxPending || s.pending > 0 && s.bytes+j.size > o.MaxPendingBytes {
+		if int(s.pending) >= o.MaxPending || s.pending > 0 && s.bytes+j.size > o.MaxPendingBytes {
 			s.mu.Unlock()
 			return false
 		}

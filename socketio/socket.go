@@ -27,9 +27,9 @@ type Socket struct {
 	state   socketState
 	entered bool // it was let in
 	running bool // somebody takes from the queue
-	head    *job // what is to be done, in order
+	pending int32
+	head    *job // the queue: what is to be done, in order; pending jobs of so many bytes
 	tail    *job
-	pending int // in the queue
 	bytes   int
 	acks    map[uint64]func(Raw, error)
 	data    any

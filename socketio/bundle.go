@@ -34,6 +34,7 @@ func (srv *Server) serveBundle(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h := w.Header()
+	srv.engine.AllowOrigin(h, r)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)

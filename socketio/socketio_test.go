@@ -436,6 +436,73 @@ func TestBundle(t *testing.T) {
 	if w.Code != http.StatusNotFound {
 		t.Error(w.Code)
 	}
+	// A page of another origin may import it as a module, if it may connect.
+	io = newServer(t, &socketio.Options{Engine: engineio.Options{Origins: []string{"good.example"}}})
+	for origin, want := range map[string]string{"https://good.example": "https://good.example", "https://evil.example": ""} {
+		r := httptest.NewRequest("GET", "/socket.io/socket.io.esm.min.js", nil)
+		r.Header.Set("Origin", origin)
+		w := httptest.NewRecorder()
+		io.ServeHTTP(w, r)
+		if got := w.Header().Get("Access-Control-Allow-Origin"); got != want || !slices.Contains(w.Header()["Vary"], "Origin") {
+			t.Errorf("%s: %q %v", origin, got, w.Header()["Vary"])
+		}
+	}
+}
+
+// What a client must not send ends its session with a reason, and what it may send in vain
+// does not. Another client notices nothing.
+func TestBadPackets(t *testing.T) {
+	const closed = "closed"
+	for _, x := range []struct {
+		name string
+		sent []string
+		want string // the next packet, or closed
+	}{
+		{"an event before CONNECT", []string{`42["e"]`}, closed},
+		{"an ack before CONNECT", []string{`431[]`}, closed},
+		{"a namespace that is not there", []string{"40/nowhere,"}, `44/nowhere,{"message":"Invalid namespace"}`},
+		{"an event to a namespace that it is not in", []string{"40", `42/other,["e"]`}, closed},
+		{"CONNECT twice", []string{"40", "40"}, closed},
+		{"a reserved type", []string{"40", "47"}, closed},
+		{"a packet that only servers send", []string{"40", `44{"message":"x"}`}, closed},
+		{"an event without a name", []string{"40", "42[]"}, closed},
+		{"an event named connect", []string{"40", `42["connect"]`}, closed},
+		{"an event named disconnecting", []string{"40", `42["disconnecting"]`}, closed},
+		{"binary that was not promised", []string{"40", "bAQ=="}, closed},
+		{"binary that was promised and not sent", []string{"40", `451-["e",{"_placeholder":true,"num":0}]`, `42["e"]`}, closed},
+		{"10^9 attachments", []string{"40", `451000000000-["e"]`}, closed},
+		{"a placeholder out of range", []string{"40", `451-["e",{"_placeholder":true,"num":1}]`}, closed},
+		{"a placeholder out of range in an ack", []string{"40", `461-1[{"_placeholder":true,"num":1}]`}, closed},
+		{"CONNECT with attachments", []string{`451-{"_placeholder":true,"num":0}`, "bAQ=="}, closed},
+		{"a placeholder in CONNECT is data", []string{`40/auth,{"_placeholder":true,"num":0}`}, `42/auth,["auth",{"_placeholder":true,"num":0}]`},
+		{"nested too deeply", []string{"40", `42["e",` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `]`}, closed},
+		{"not JSON", []string{"40", `42["e",nan]`}, closed},
+		{"an ack for an id never given", []string{"40", `4399["x"]`, `421["e"]`}, `431["e"]`},
+		{"an ack for __proto__", []string{"40", `43__proto__["x"]`}, closed},
+		{"an event named __proto__", []string{"40", `42["__proto__"]`, `421["e"]`}, `431["e"]`},
+		{"an event without a handler", []string{"40", `427["unknown"]`, `421["e"]`}, `431["e"]`},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			io := newServer(t, nil)
+			for _, n := range []*socketio.Namespace{io.Namespace, io.Of("/other")} {
+				n.On("e", func() string { return "e" })
+			}
+			io.Of("/auth").OnConnect(func(s *socketio.Socket) { _ = s.Emit("auth", s.Auth()) })
+			other, c := connect(t, io, "/"), open(t, io)
+			c.send(x.sent...)
+			got := closed
+			if io.Engine().Session(engineio.SID(c.sid)) != nil {
+				for got = c.next(); strings.HasPrefix(got, "40"); {
+					got = c.next()
+				}
+			}
+			if got != x.want {
+				t.Errorf("got %s, want %s", got, x.want)
+			}
+			other.send(`421["e"]`)
+			other.want(`431["e"]`)
+		})
+	}
 }
 
 // Sessions that were opened and left are gone, with all that they had.

@@ -24,6 +24,20 @@ func (a *asked) preflight() (answered bool) {
 	return true
 }
 
+// AllowOrigin lets a page of another origin read an answer that is not the server's, but
+// belongs to it, as Socket.IO's client bundle, if the origin is among Options.Origins.
+func (srv *Server) AllowOrigin(h http.Header, r *http.Request) {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return
+	}
+	h.Add("Vary", "Origin")
+	if originAllowed(origin, srv.options.Origins) {
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+}
+
 // originAllowed tells whether a pattern fits: "*", a whole origin, or a host, in which a
 // star stands for one or more labels.
 func originAllowed(origin string, patterns []string) bool {

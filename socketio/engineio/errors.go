@@ -40,6 +40,7 @@ var fieldsJSON = []Field{{"Content-Type", "application/json"}}
 // refuse answers a request that cannot be served.
 func (srv *Server) refuse(a *asked, e *Error, more ...Field) {
 	srv.options.Logger.Info("engine.io request refused", "code", e.Code, "reason", e.Message, "remote", a.RemoteAddr(), "url", a.Path())
+	srv.refused(a.Request, e)
 	body, _ := json.Marshal(e)
 	a.respond(statusOf(e), append(more[:len(more):len(more)], fieldsJSON...), body)
 }

@@ -25,8 +25,8 @@ type Exchange interface {
 	Header(name string) string
 	// RemoteAddr is the client's address as http.Request has it.
 	RemoteAddr() string
-	// Request is the whole request without its body. It is asked for at handshakes alone,
-	// and may be kept.
+	// Request is the whole request without its body. It is asked for at handshakes, and for
+	// Options.Header and Options.Refused. It may be kept.
 	Request() *http.Request
 	// Body is the whole body. If that is larger than max bytes the error is, or wraps, a
 	// *http.MaxBytesError, and the connection ends with the answer.

@@ -405,3 +405,48 @@ func TestExchange09(t *testing.T) {
 		}
 	})
 }
+
+// The app may add to answers, and hears of what is refused and why.
+func TestHeaderAndRefused(t *testing.T) {
+	var refused []string
+	h := &recorder{}
+	srv := engineio.NewServer(h, &engineio.Options{
+		MaxPayload: 10, MaxSessions: 1,
+		Header: func(r *http.Request) http.Header { return http.Header{"X-Method": {r.Method}} },
+		Refused: func(r *http.Request, err error) {
+			refused = append(refused, r.Method+" "+err.Error())
+		},
+	})
+	defer srv.Close()
+	s, url := open(t, srv, h, "EIO=4")
+	poll := serve(t, srv, newExchange("GET", url, "", "Origin", "https://elsewhere.example"))
+	_ = s.Send(engineio.Message{Data: []byte("x")})
+	if poll.header.Get("X-Method") != "GET" || poll.header.Get("Vary") != "Origin" || poll.header.Get("Content-Type") == "" {
+		t.Error(poll.header)
+	}
+	if post := serve(t, srv, newExchange("POST", url, "4x")); post.header.Get("X-Method") != "POST" {
+		t.Error(post.header)
+	}
+	if x := serve(t, srv, newExchange("OPTIONS", url, "", "Origin", "https://elsewhere.example")); x.header.Get("X-Method") != "OPTIONS" {
+		t.Error(x.header)
+	}
+	if len(refused) != 0 {
+		t.Error(refused)
+	}
+	if x := serve(t, srv, newExchange("GET", "/engine.io/?EIO=9&transport=polling", "")); x.header.Get("X-Method") != "GET" {
+		t.Error(x.header)
+	}
+	serve(t, srv, newExchange("GET", "/engine.io/?EIO=4&transport=polling", ""))
+	serve(t, srv, newExchange("POST", url, "4"+strings.Repeat("x", 10)))
+	w := httptest.NewRecorder() // it cannot become a WebSocket
+	r := httptest.NewRequest("GET", "/engine.io/?EIO=4&transport=websocket", nil)
+	r.Header.Set("Upgrade", "websocket")
+	srv.ServeHTTP(w, r)
+	want := []string{
+		"GET engine.io: Unsupported protocol version", "GET too many sessions", "POST http: request body too large",
+		"GET websocket refused: 400 Bad Request: no Connection: Upgrade header (a proxy may have removed it)",
+	}
+	if strings.Join(refused, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%q", refused)
+	}
+}

@@ -46,6 +46,13 @@ type Options struct {
 	// Allow decides on a handshake. An error refuses it with 403, and its text is told.
 	// The value is kept as Session.Value.
 	Allow func(r *http.Request) (value any, err error)
+	// Header, if not nil, is asked for each request what its answer says besides. It must
+	// not block.
+	Header func(r *http.Request) http.Header
+	// Refused, if not nil, is told of each request that is refused, and why: by an *Error
+	// of the protocol, a *ws.RefusedError, a *http.MaxBytesError, or for want of room. It
+	// must not block.
+	Refused func(r *http.Request, err error)
 	// CompressionThreshold is from how many bytes on answers to polls are compressed, if
 	// the client takes it; 0 means 1024, less than 0 never.
 	CompressionThreshold int

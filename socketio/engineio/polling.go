@@ -218,6 +218,7 @@ func (srv *Server) takePost(a *asked, s *Session) error {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			srv.options.Logger.Warn("engine.io payload too large", "sid", s.id, "limit", srv.options.MaxPayload, "remote", a.RemoteAddr())
+			srv.refused(a.Request, tooLarge)
 			s.end(TransportError, err)
 			return errPostTooLarge
 		}

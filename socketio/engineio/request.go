@@ -16,17 +16,18 @@ type asked struct {
 	eio       string
 	jsonp     bool // the answer is a call of function number
 	number    string
-	text      bool   // binary as base64 (revision 3)
-	leaves    bool   // 0.9: disconnect
-	gzip      bool   // the client takes it
-	foreign   bool   // it comes from a page: an answer depends on the origin
-	origin    string // of the page, if it may read the answer
+	text      bool    // binary as base64 (revision 3)
+	leaves    bool    // 0.9: disconnect
+	gzip      bool    // the client takes it
+	more      []Field // of Options.Header
+	foreign   bool    // it comes from a page: an answer depends on the origin
+	origin    string  // of the page, if it may read the answer
 }
 
 // ask looks at x, which is of the revision 0.9 or of a later one. parameter is the one of
 // the query that has the function's number.
 func (srv *Server) ask(x Exchange, parameter string) *asked {
-	a := &asked{Exchange: x}
+	a := &asked{Exchange: x, more: srv.more(x)}
 	for rest := x.Query(); rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
@@ -56,6 +57,27 @@ func (srv *Server) ask(x Exchange, parameter string) *asked {
 	return a
 }
 
+// more is what Options.Header says.
+func (srv *Server) more(x Exchange) []Field {
+	if srv.options.Header == nil {
+		return nil
+	}
+	var fields []Field
+	for name, values := range srv.options.Header(x.Request()) {
+		for _, v := range values {
+			fields = append(fields, Field{name, v})
+		}
+	}
+	return fields
+}
+
+// refused tells the app of what is refused.
+func (srv *Server) refused(r func() *http.Request, err error) {
+	if srv.options.Refused != nil {
+		srv.options.Refused(r(), err)
+	}
+}
+
 // unescape is for values that need it in no client that is known, and may.
 func unescape(s string) string {
 	if !strings.ContainsAny(s, "%+") {
@@ -73,8 +95,12 @@ func (a *asked) upgrades() bool {
 	return httpguts.HeaderValuesContainsToken([]string{a.Header("Upgrade")}, "websocket")
 }
 
-// respond answers with the fields and those that the client's page needs.
+// respond answers with the fields, those of the app, and those that the client's page
+// needs.
 func (a *asked) respond(status int, fields []Field, body []byte) {
+	if len(a.more) > 0 {
+		fields = append(fields[:len(fields):len(fields)], a.more...)
+	}
 	if a.foreign {
 		fields = append(fields[:len(fields):len(fields)], Field{"Vary", "Origin"})
 		if a.origin != "" {
@@ -89,5 +115,6 @@ var plainText = []Field{{"Content-Type", "text/plain; charset=utf-8"}, {"X-Conte
 // unavailable answers 503.
 func (a *asked) unavailable(srv *Server, err error) {
 	srv.options.Logger.Warn("engine.io request refused", "reason", err, "remote", a.RemoteAddr())
+	srv.refused(a.Request, err)
 	a.respond(http.StatusServiceUnavailable, append([]Field{{"Retry-After", "5"}}, plainText...), []byte(err.Error()+"\n"))
 }

@@ -85,12 +85,16 @@ func (s *Session) sendControl(conn *ws.Conn, p packet) {
 	_ = conn.Send(ws.Text, b)
 }
 
-// accept upgrades r. Beyond it, the request has been answered.
+// accept upgrades r, with header in the answer. If it returns nil the client has been
+// refused.
 func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field) *ws.Conn {
 	if ws.EngineFrom(r.Context()) == nil {
 		r = r.WithContext(ws.WithEngine(r.Context(), srv.engine()))
 	}
 	options := srv.accepting
+	if srv.options.Header != nil {
+		header = append(header, srv.more(newHTTPExchange(w, r))...)
+	}
 	if len(header) > 0 {
 		options = srv.acceptOptions()
 		options.Header = http.Header{}
@@ -100,6 +104,7 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field
 	}
 	c, err := ws.Accept(w, r, options)
 	if err != nil {
+		srv.refused(func() *http.Request { return r }, err)
 		return nil
 	}
 	return c
@@ -119,6 +124,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revisio
 	}
 	s.conn = conn
 	if err := srv.add(s); err != nil {
+		srv.refused(func() *http.Request { return r }, err)
 		_ = conn.Close(ws.StatusTryAgainLater, err.Error())
 		return
 	}

@@ -1,6 +1,7 @@
 package engineio_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -247,5 +248,18 @@ func TestRefusedWebSockets(t *testing.T) {
 	}
 	if s.Done() {
 		t.Error("the session has ended")
+	}
+}
+
+// What Options.Header and the cookie say is in the answer to a WebSocket handshake, too.
+func TestWebSocketHeader(t *testing.T) {
+	l := listen(t, &engineio.Options{
+		Cookie: &http.Cookie{Name: "c"},
+		Header: func(*http.Request) http.Header { return http.Header{"X-Worker": {"7"}} },
+	})
+	c, opened := l.dial("EIO=4")
+	id := string(l.sessionOf(opened).ID())
+	if h := c.Response.Header; h.Get("X-Worker") != "7" || !strings.HasPrefix(h.Get("Set-Cookie"), "c="+id+";") {
+		t.Error(h)
 	}
 }

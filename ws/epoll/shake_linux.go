@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -106,8 +107,12 @@ var requestReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil,
 
 func readRequest(head []byte) (*http.Request, error) {
 	in := requestReaders.Get().(*bufio.Reader)
-	in.Reset(bytes.NewReader(head))
+	from := bytes.NewReader(head)
+	in.Reset(from)
 	r, err := http.ReadRequest(in)
+	if err == nil && in.Buffered()+from.Len() > 0 {
+		err = errors.New("the head ends before its end, with a bare LF")
+	}
 	in.Reset(nil)
 	requestReaders.Put(in)
 	if err == nil && (r.Host == "" || strings.ContainsAny(r.Host, " /")) {

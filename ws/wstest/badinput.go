@@ -144,16 +144,51 @@ func runBadInput(t *testing.T, newEngine NewEngine, start Start) {
 		await(t, "the server to notice", func() bool { return server.Engine.Len() == 0 })
 	})
 
-	t.Run("what 2,000 connections leave behind", func(t *testing.T) {
+	// traceless runs visits after which everything is as it was before.
+	traceless := func(t *testing.T, some, all func(address string)) {
 		server := start(t, newEngine(t, defaults), EchoApp(false))
-		visit(t, server.Address, 50)
+		some(server.Address)
 		await(t, "the first to leave", func() bool { return server.Engine.Len() == 0 })
 		goroutines, files := runtime.NumGoroutine(), openFiles(t)
-		visit(t, server.Address, 2000)
+		all(server.Address)
 		await(t, "all to leave", func() bool { return server.Engine.Len() == 0 })
 		await(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 		await(t, "files to be closed", func() bool { return openFiles(t) <= files+5 })
+	}
+
+	t.Run("what 10,000 connections leave behind", func(t *testing.T) {
+		traceless(t, func(address string) { visit(t, address, 50) }, func(address string) { visit(t, address, 10_000) })
 	})
+
+	t.Run("10,000 half-open handshakes", func(t *testing.T) {
+		// As many at once as a process may have files; somebody else is served meanwhile.
+		const atOnce = 2000
+		traceless(t, func(address string) { halfOpen(t, address, 10) }, func(address string) {
+			for range 10_000 / atOnce {
+				halfOpen(t, address, atOnce)
+			}
+		})
+	})
+}
+
+// halfOpen has n handshakes begin and never end, and a good one beside them.
+func halfOpen(t *testing.T, address string, n int) {
+	t.Helper()
+	request := Handshake{}.Request(address)
+	for i := range n {
+		nc, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := nc.Write(request[:i%len(request)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := Dial(t, address, Handshake{})
+	c.Frames(F(Text, "x"))
+	c.Expect(F(Text, "x"))
+	c.Bye()
 }
 
 // visit connects n times and leaves in all ways there are.

@@ -177,14 +177,22 @@ func conformanceCases() []conformanceCase {
 			echoed(fmt.Sprintf("9.4.%d", i+1), sends(fragments(Binary, split(large, n)...)...), 0, F(Binary, large)),
 		)
 	}
-	for i, n := range []int{512, 1024, 2048} {
-		add(echoed(fmt.Sprintf("9.5.%d", i+1), F(Text, large).Bytes(), n, F(Text, large)))
+	for i, n := range []int{64, 128, 256, 512, 1024, 2048} {
+		add(
+			echoed(fmt.Sprintf("9.5.%d", i+1), F(Text, large[:n<<9]).Bytes(), n, F(Text, large[:n<<9])),
+			echoed(fmt.Sprintf("9.6.%d", i+1), F(Binary, large[:n<<9]).Bytes(), n, F(Binary, large[:n<<9])),
+		)
 	}
-	many := make([]Frame, 200)
-	for i := range many {
-		many[i] = F(Text, star(i))
+	for i, n := range []int{0, 16, 64, 256, 1024, 4096} {
+		var texts, binaries []Frame
+		for range 200 {
+			texts, binaries = append(texts, F(Text, star(n))), append(binaries, F(Binary, star(n)))
+		}
+		add(
+			echoed(fmt.Sprintf("9.7.%d", i+1), sends(texts...), 0, texts...),
+			echoed(fmt.Sprintf("9.8.%d", i+1), sends(binaries...), 0, binaries...),
+		)
 	}
-	add(echoed("9.7", sends(many...), 0, many...))
 	add(echoed("10.1.1", sends(fragments(Text, split(star(65536), 1300)...)...), 0, F(Text, star(65536))))
 	return all
 }

@@ -5,7 +5,8 @@ import "testing"
 // Run runs the suite that every Engine passes, over TCP and in memory. Start says how a
 // server is started; nil is Serve.
 func Run(t *testing.T, newEngine NewEngine, start Start) {
-	if start == nil {
+	other := start != nil
+	if !other {
 		start = Serve
 	}
 	t.Run("Conformance", func(t *testing.T) {
@@ -29,6 +30,9 @@ func Run(t *testing.T, newEngine NewEngine, start Start) {
 		})
 	})
 	t.Run("Deflate", func(t *testing.T) { runDeflate(t, newEngine, start) })
+	if !other { // they are many, and how a connection begins is all one to them
+		t.Run("DeflateCases", func(t *testing.T) { runDeflateCases(t, newEngine, start) })
+	}
 	t.Run("Handshake", func(t *testing.T) { runHandshake(t, newEngine, start) })
 	t.Run("Behaviour", func(t *testing.T) { runBehaviour(t, newEngine, start) })
 	t.Run("BadInput", func(t *testing.T) { runBadInput(t, newEngine, start) })

@@ -125,7 +125,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		"name": name, "arguments": append([]string{}, opts.Arguments...), "mode": opts.Mode.String(), "threads": opts.Threads,
 		"no_monkey": opts.NoMonkey, "python_path": append([]string{}, opts.PythonPath...),
 		"pre_hook": opts.PreHook, "post_hook": opts.PostHook, "options": opts.HookOptions,
-		"multiprocess": opts.Multiprocess, "script_name": strings.TrimRight(opts.ScriptName, "/"),
+		"multiprocess": opts.Multiprocess, "buffered": opts.Buffered, "script_name": strings.TrimRight(opts.ScriptName, "/"),
 		"server_software": opts.ServerSoftware,
 		"fds":             []int{3, 4, 5, 6, 7}[:len(files)], "wake_read": 4, "wake_write": 5, "lends": 6, "arena": arenaFD,
 		"request_slots": requestSlots, "response_slots": responseSlots,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/app/python"
+	responses "github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/server/std"
 
@@ -79,7 +80,11 @@ func serve(t *testing.T, name string, opts python.Options) *served {
 		t.Fatal(err)
 	}
 	// The worker's own engine, which lends connections; TestPlainNetHTTP has another.
-	engine := std.New(app, &std.Options{Log: opts.Logger, Limits: limits.Limits{HeaderSize: 1 << 20}})
+	handler := http.Handler(app)
+	if opts.Buffered {
+		handler = responses.Handler(app, 0, opts.Logger)
+	}
+	engine := std.New(handler, &std.Options{Log: opts.Logger, Limits: limits.Limits{HeaderSize: 1 << 20}})
 	serving := make(chan error, 1)
 	go func() { serving <- engine.Serve(listener) }()
 	transport := &http.Transport{}

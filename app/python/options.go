@@ -42,6 +42,9 @@ type Options struct {
 	// ScriptName is the path that the app is mounted at, SCRIPT_NAME: it is taken off
 	// the front of PATH_INFO. Empty: the root.
 	ScriptName string
+	// Buffered says that the server keeps a response until the app has returned: the child
+	// then holds up to 1 MiB of it itself.
+	Buffered bool
 	// Multiprocess says that other processes serve the same app: wsgi.multiprocess.
 	Multiprocess bool
 	// Logger gets what the child prints, its errors, and its life. nil: slog.Default().

@@ -166,3 +166,32 @@ func TestHandlerResponses(t *testing.T) {
 		})
 	}
 }
+
+func TestBufferReadFrom(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, size := range []int{0, 1, 100_000, buffer.InMemory, buffer.InMemory + 1, 3*buffer.InMemory + 7} {
+		for _, expected := range []int64{-1, int64(size)} {
+			var b buffer.Buffer
+			b.Expect(expected)
+			want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+			if n, err := b.ReadFrom(struct{ io.Reader }{bytes.NewReader(want)}); n != int64(size) || err != nil {
+				t.Errorf("ReadFrom of %d bytes = %d, %v", size, n, err)
+			}
+			r, err := b.Reader()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) || b.Size() != int64(size) {
+				t.Errorf("%d bytes came back as %d (Size %d), %v", size, len(got), b.Size(), err)
+			}
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	b := buffer.Buffer{Limit: 100_000}
+	defer b.Close()
+	if _, err := b.ReadFrom(bytes.NewReader(make([]byte, 100_001))); !errors.Is(err, buffer.ErrFull) {
+		t.Errorf("ReadFrom over the limit: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 )
@@ -20,7 +21,8 @@ func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			var in Buffer
 			defer in.Close()
-			if _, err := io.Copy(&in, r.Body); err != nil {
+			in.Expect(r.ContentLength)
+			if _, err := in.ReadFrom(r.Body); err != nil {
 				refuse(w, r, err, log)
 				return
 			}
@@ -57,6 +59,8 @@ type response struct {
 	status int  // 0 until the app has set it
 	body   Buffer
 	err    error // the first that Write returned
+	headed bool  // the head has been passed on
+	gone   bool  // the whole response has been
 }
 
 func (w *response) Header() http.Header { return w.to.Header() }
@@ -84,8 +88,29 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// SendBy has send write the body on the connection, of an app that has made all of it: see
+// server/std. The error is http.ErrNotSupported where the body is to be written here.
+func (w *response) SendBy(send func(net.Conn) (int64, error)) (int64, error) {
+	to, ok := w.to.(interface {
+		SendBy(func(net.Conn) (int64, error)) (int64, error)
+	})
+	size, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64)
+	if !ok || w.head || w.status < 200 || w.status == http.StatusNoContent || w.status == http.StatusNotModified ||
+		w.body.Size() > 0 || err != nil || w.body.Limit > 0 && size > w.body.Limit {
+		return 0, http.ErrNotSupported
+	}
+	w.to.WriteHeader(w.status)
+	w.headed = true
+	n, err := to.SendBy(send)
+	w.gone = !errors.Is(err, http.ErrNotSupported)
+	return n, err
+}
+
 // send sends what has been kept.
 func (w *response) send() error {
+	if w.gone {
+		return nil
+	}
 	header := w.Header()
 	if w.err != nil {
 		clear(header)
@@ -106,7 +131,9 @@ func (w *response) send() error {
 		w.status != http.StatusNoContent && w.status != http.StatusNotModified {
 		header.Set("Content-Length", strconv.FormatInt(w.body.Size(), 10))
 	}
-	w.to.WriteHeader(w.status)
+	if !w.headed {
+		w.to.WriteHeader(w.status)
+	}
 	if w.body.Size() == 0 {
 		return nil
 	}

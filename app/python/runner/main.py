@@ -112,7 +112,7 @@ def prepare(pipe, app, settings, hub):
     }
     if not callable(app):
         raise loading.LoadError("%s is not callable: %r" % (settings["name"], app))
-    host = wsgi.Host(pipe, app, template)
+    host = wsgi.Host(pipe, app, template, settings["buffered"])
     if mode in ("gevent", "eventlet"):
         return greens.Greens(host, hub).serve
     if mode == "tornado":

@@ -26,6 +26,7 @@ SLOT = 64 << 10  # bytes of a part of the shared memory
 INLINE = 64 << 10  # bodies up to this travel inside the answer
 SMALL = 8 << 10  # chunks up to this travel in the frame
 READ = 64 << 10
+PARTS = 64  # that one write takes
 TURN = 1 << 20  # bytes that a request may write before others have their turn
 NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
 
@@ -53,6 +54,10 @@ def proof_answers():
         (70000, "404 Not Found", list(headers), b""),
         (2, "200 OK", headers, b"x" * 300),
     ]
+
+
+class Left(ConnectionResetError):
+    """The client has left before its request was complete."""
 
 
 class Gone(Exception):
@@ -98,6 +103,8 @@ class Lent:
 
     def write(self, chunk, free):
         """Write chunk if the connection is free. Return what is left for the worker."""
+        if type(chunk) is list:
+            return self.write_list(chunk)
         size = len(chunk)
         self.made += size
         if self.chunked:
@@ -127,6 +134,28 @@ class Lent:
         if parts is not None:
             chunk = b"".join(parts)
         return memoryview(chunk)[sent:]
+
+
+    def write_list(self, parts):
+        """Write all parts, if the body is not framed and they are what it has to be."""
+        size = sum(map(len, parts))
+        if self.chunked or size != self.left or self.sock is None:
+            return self.write(b"".join(parts), True)
+        self.made = size
+        self.left = 0
+        if self.head:
+            parts = [self.head] + parts
+            size += len(self.head)
+            self.head = b""
+        try:
+            self.sent = self.sock.sendmsg(parts, (), NOW)
+        except BlockingIOError:
+            pass
+        except OSError:
+            raise Gone
+        if self.sent == size:
+            return b""
+        return memoryview(b"".join(parts))[self.sent :]
 
 
 class Source:
@@ -348,6 +377,18 @@ class Pipe:
                 self.wait(stream, seen)
         self.refused[chunked] = 0 if stream.lent is not None else refused + 1
 
+    def all(self, stream, parts):
+        """Send all of a response's body at once, whatever the client takes."""
+        chunk = parts[0] if len(parts) == 1 else parts
+        if type(chunk) is list and (stream.lent is None or len(parts) > PARTS):
+            chunk = b"".join(parts)
+        if stream.lent is not None:
+            chunk = stream.lent.write(chunk, True)
+        stream.window += len(chunk)  # which is all that there is: nothing waits
+        lent, stream.lent = stream.lent, None
+        self.data(stream, chunk)
+        stream.lent = lent
+
     def data(self, stream, chunk):
         """Send a chunk of a response's body, as fast as the client takes it."""
         lent = stream.lent
@@ -420,7 +461,7 @@ class Pipe:
             if stream.ended:
                 return b"", -1
             if stream.gone:
-                raise ConnectionResetError("the client left before its request's body was complete")
+                raise Left("the client left before its request's body was complete")
             if not stream.asked:
                 stream.asked = True
                 self.frame(CREDIT, stream.id, pair.pack(WINDOW, self.readable is not None))
@@ -452,13 +493,13 @@ class Pipe:
             if self.answers or self.early:
                 self.flush()
             if stream.gone:
-                raise ConnectionResetError("the worker has given the request up")
+                raise Left("the worker has given the request up")
             if not self.readable(source.sock.fileno(), source.patience):
                 self.give_back(stream, 2)
                 raise TimeoutError("the client has sent nothing of its request's body for %d seconds" % source.patience)
         if count == 0:
             self.give_back(stream, 1)
-            raise ConnectionResetError("the client left before its request's body was complete")
+            raise Left("the client left before its request's body was complete")
         source.taken += count
         source.left -= count
         if source.left == 0:

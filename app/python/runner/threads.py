@@ -13,13 +13,14 @@ import os
 import _thread
 from collections import deque
 from select import POLLIN, poll
-from time import perf_counter
+from time import perf_counter, sleep
 
 from _chaussette.pipe import READ
 
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
 STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
+MANY = 15  # requests that run
 
 
 def readable(fd, seconds):
@@ -34,14 +35,13 @@ class Threads:
         self.pipe = host.pipe
         self.count = count
         self.wake_read = wake_read
-        self.wake_write = wake_write
         self.lead = _thread.allocate_lock()
         self.pending = deque()
-        self.idle = 0
+        self.idle = deque()  # a lock for each thread that waits; the last one is called first
         self.slow = False
         self.average = 0.0
-        self.waiting = 0
-        self.idle_lock = _thread.allocate_lock()
+        self.waiting = deque()  # locks of threads that wait for a stream
+        self.gathering = False  # a thread waits for more answers, and sends them
         self.pipe.wait = self.wait
         self.pipe.wake = self.wake
         self.pipe.readable = readable
@@ -49,35 +49,76 @@ class Threads:
     def serve(self):
         for _ in range(self.count - 1):
             _thread.start_new_thread(self.work, ())
+        if self.count > 1:
+            _thread.start_new_thread(self.watch, ())
         self.work()
 
     def work(self):
         pipe = self.pipe
         pending = self.pending
+        idle = self.idle
+        lead = self.lead
         run = self.host.run
         clock = perf_counter
+        mine = _thread.allocate_lock()
+        mine.acquire()
         while not pipe.stopping:
             try:
                 item = pending.popleft()
             except IndexError:
-                if pipe.answers:
+                if pipe.answers and not self.gathering:
                     pipe.flush()
-                if self.lead.acquire(False):
+                if lead.acquire(False):
                     self.read()
-                else:
-                    self.sleep()
+                    continue
+                idle.append(mine)
+                if pending or not lead.locked() or pipe.stopping:
+                    # Whoever made it so may have looked for us too early.
+                    try:
+                        idle.remove(mine)
+                        continue
+                    except ValueError:
+                        pass  # called already
+                mine.acquire()
                 continue
+            if self.slow and idle and (pending or not lead.locked()):
+                # One at a time, and each calls the next: together they would only wait
+                # for one another, since one of them runs at a time.
+                self.call()
             begin = clock()
             run(item)
             took = clock() - begin
             self.average += (min(took, STEP) - self.average) * 0.1
             self.slow = self.average > SLOW
-            if took > PATIENCE and pipe.answers:
+            if took > PATIENCE and pipe.answers and not self.gathering:
+                if took > 0.004 and self.count - len(idle) > MANY and not pending:
+                    self.gather(min(took * 0.05, 0.001))
                 pipe.flush()
         if pipe.answers:
             pipe.flush()
-        if self.count > 1:
-            os.write(self.wake_write, b"." * self.count)  # the others end as well
+        for _ in range(self.count):
+            self.call()  # the others end as well
+
+    def gather(self, seconds):
+        """Wait for the answers of others. Where many requests take their time, one more
+        twentieth is not felt, and what goes together costs much less: answers, and then
+        the requests that their clients send next."""
+        self.gathering = True
+        sleep(seconds)
+        self.gathering = False
+
+    def call(self):
+        """Wake the thread that has waited for the shortest time: it is still warm."""
+        try:
+            self.idle.pop().release()
+        except IndexError:
+            pass
+
+    def watch(self):
+        """Wake a thread when the worker says so: the one that reads may be stuck."""
+        while os.read(self.wake_read, 1):
+            if self.pending or not self.lead.locked():
+                self.call()
 
     def read(self):
         """Read once, as the leader, and give the lead away."""
@@ -92,15 +133,6 @@ class Threads:
             os._exit(0)
         finally:
             self.lead.release()
-        if self.idle and (self.slow or self.waiting):
-            os.write(self.wake_write, b"." * min(self.idle, max(1, len(self.pending))))
-
-    def sleep(self):
-        with self.idle_lock:
-            self.idle += 1
-        os.read(self.wake_read, 1)
-        with self.idle_lock:
-            self.idle -= 1
 
     def wait(self, stream, seen):
         """Wait until something about stream changed; read where no one else does."""
@@ -109,18 +141,32 @@ class Threads:
         if self.lead.acquire(False):
             if stream.version == seen:
                 self.read()
+                if self.pending:
+                    self.call()
+                if stream.version != seen:
+                    self.follow()
             else:
                 self.lead.release()
             return
         lock = _thread.allocate_lock()
         lock.acquire()
         stream.waiter = lock
-        self.waiting += 1
+        self.waiting.append(lock)
         # The timeout is for a leader that went off to run a request.
         if stream.version == seen:
             lock.acquire(True, 0.02)
-        self.waiting -= 1
+        try:
+            self.waiting.remove(lock)
+        except ValueError:
+            pass
         stream.waiter = None
+
+    def follow(self):
+        """Have one of those who wait for a stream read on: the leader goes back to the app."""
+        try:
+            self.waiting.pop().release()
+        except (IndexError, RuntimeError):
+            pass  # nobody, or it was woken meanwhile
 
     def wake(self, stream):
         lock = stream.waiter

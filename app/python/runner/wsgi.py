@@ -6,13 +6,16 @@ import stat
 import sys
 from io import BytesIO
 
-from _chaussette.pipe import ABORT, END, INLINE, Gone
+from _chaussette.pipe import ABORT, END, INLINE, Gone, Left
+
+
+HOLD = 1 << 20  # bytes of a response that are held where they are
 
 
 class Call:
     """The server's side of one request: start_response and write."""
 
-    __slots__ = ("host", "id", "environ", "status", "headers", "sent", "done", "stream")
+    __slots__ = ("host", "id", "environ", "status", "headers", "sent", "done", "stream", "held", "size")
 
     def __init__(self, host, id, environ):
         self.host = host
@@ -23,11 +26,13 @@ class Call:
         self.sent = False  # the head is on its way
         self.done = False  # nothing more may be sent
         self.stream = None
+        self.held = host.buffered  # parts of the body, until it is whole or large; False: none is held
+        self.size = 0  # bytes held
 
     def start_response(self, status, headers, exc_info=None):
         if exc_info is not None:
             try:
-                if self.sent:
+                if self.sent or self.size:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -55,6 +60,11 @@ class Call:
         if not self.sent:
             if not chunk:
                 return
+            if self.held is not False:
+                if self.hold(chunk):
+                    return
+                chunk = b"".join(self.held)
+                self.held = False
             self.sent = True
             if len(chunk) <= INLINE and declared(self.headers) == len(chunk):
                 self.done = True
@@ -67,6 +77,29 @@ class Call:
         if chunk:
             pipe.data(self.stream, chunk)
 
+    def hold(self, chunk):
+        """Keep chunk, so that the whole response is there before a slow client has to take
+        it. False: it is too much, and the worker's to keep."""
+        if self.held is True:
+            self.held = []
+        self.held.append(chunk)
+        self.size += len(chunk)
+        return self.size <= HOLD
+
+    def send_held(self):
+        """Send the whole response, and leave to the worker what the client does not take at
+        once."""
+        self.sent = True
+        parts = self.held
+        length = declared(self.headers)
+        if length is None:
+            length = self.size
+            self.headers = self.headers + [("Content-Length", str(length))]
+        pipe = self.host.pipe
+        self.stream = stream = pipe.stream(self.id)
+        pipe.begin(stream, self.status, self.headers, length, self.size)
+        pipe.all(stream, parts)
+
     def start(self, first):
         self.sent = True
         pipe = self.host.pipe
@@ -75,6 +108,13 @@ class Call:
 
     def end(self):
         if not self.done:
+            if self.size and not self.sent:
+                if self.size <= INLINE:
+                    self.done = True
+                    self.host.pipe.finish(self.id)
+                    self.host.pipe.answer((self.id, self.status, self.headers, b"".join(self.held)))
+                    return
+                self.send_held()
             self.done = True
             said = self.host.pipe.finish(self.id)
             if self.sent:
@@ -86,7 +126,8 @@ class Call:
 class Host:
     """The application, and how its requests are run."""
 
-    def __init__(self, pipe, app, template):
+    def __init__(self, pipe, app, template, buffered=False):
+        self.buffered = buffered
         self.pipe = pipe
         self.app = app
         self.template = template
@@ -109,7 +150,7 @@ class Host:
         call = Call(self, id, environ)
         try:
             result = self.app(environ, call.start_response)
-            if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent:
+            if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent and not call.size:
                 chunk = result[0]
                 if type(chunk) is bytes and len(chunk) <= INLINE:
                     if type(body) is int or pipe.aborted:
@@ -124,9 +165,9 @@ class Host:
     def deliver(self, call, result):
         try:
             kind = type(result)
-            if kind is FileWrapper and call.headers is not None and not call.sent and self.send_file(call, result):
+            if kind is FileWrapper and call.headers is not None and not call.sent and not call.size and self.send_file(call, result):
                 return
-            if (kind is list or kind is tuple) and call.headers is not None and not call.sent:
+            if (kind is list or kind is tuple) and call.headers is not None and not call.sent and not call.size:
                 if self.send_list(call, result):
                     return
             for chunk in result:
@@ -180,11 +221,13 @@ class Host:
     def fail(self, call, error):
         """Log what went wrong and answer for the app, as far as it still can be."""
         pipe = self.pipe
-        if type(error) is not Gone:
+        environ = call.environ
+        where = "%s %s" % (environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
+        if type(error) is Left:
+            pipe.log("info", "%s: %s" % (error, where))
+        elif type(error) is not Gone:
             import traceback
 
-            environ = call.environ
-            where = "%s %s" % (environ.get("REQUEST_METHOD"), environ.get("PATH_INFO"))
             pipe.log("error", "the app failed: " + where, traceback.format_exc())
         if call.done:
             return

@@ -1,0 +1,68 @@
+package python_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chaussette/chaussette/app/python"
+)
+
+// Behind a server that keeps responses whole, the child keeps them where they are.
+func TestBuffered(t *testing.T) {
+	for _, mode := range []python.Mode{python.Threads, python.Gevent, python.Tornado} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, "apps:app", python.Options{Mode: mode, Buffered: true})
+			for _, size := range []int{0, 1, 65536, 65537, 500_000, 1 << 20, 1<<20 + 1, 5_000_000} {
+				for _, how := range []string{"", "&length"} {
+					status, body, header := s.get(fmt.Sprintf("/stream?%d%s", size, how))
+					if status != 200 || len(body) != size || header.Get("Content-Length") != fmt.Sprint(size) {
+						t.Errorf("%d%s: %d, %d bytes, %v", size, how, status, len(body), header)
+					}
+				}
+			}
+			s.want("/write", 200, "written, returned")
+			s.want("/list", 200, strings.Repeat("x", 100000)+strings.Repeat("y", 100000))
+			s.want("/closing", 200, "onetwo")
+			s.want("/excinfo", 503, "second")
+			// What fails in its middle has not begun yet.
+			s.want("/closingerror", 500, "Internal Server Error\n")
+			s.want("/excinfolate", 500, "Internal Server Error\n")
+			s.want("/closed", 200, "2")
+			if status, body, header := s.do("HEAD", "/stream?500000", nil); status != 200 || body != "" || header.Get("Content-Length") != "500000" {
+				t.Errorf("HEAD: %d, %d bytes, %v", status, len(body), header)
+			}
+			upload := bytes.Repeat([]byte("0123456789"), 200_000)
+			if status, body, _ := s.do("POST", "/read?all", bytes.NewReader(upload)); status != 200 || !strings.HasPrefix(body, "2000000 ") {
+				t.Errorf("upload: %d %q", status, body)
+			}
+		})
+	}
+}
+
+// Clients that do not read hold up none of the app's threads.
+func TestBufferedKeepsTheAppFromItsClients(t *testing.T) {
+	s := serve(t, "apps:app", python.Options{Mode: python.Threads, Threads: 2, Buffered: true})
+	for range 8 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		// Many on one connection: the kernel's buffers do not take them all.
+		_, _ = io.WriteString(c, strings.Repeat("GET /stream?1000000&length HTTP/1.1\r\nHost: x\r\n\r\n", 20))
+	}
+	for range 20 {
+		s.want("/stream?10", 200, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09")
+	}
+	status, body, _ := s.get("/stream?1000000&length")
+	if status != http.StatusOK || len(body) != 1_000_000 {
+		t.Errorf("%d, %d bytes", status, len(body))
+	}
+}

@@ -44,7 +44,7 @@ man: ## the manual page, build/chaussette.1
 	$(GO) run ./internal/man > build/chaussette.1
 
 .PHONY: bench
-bench: bench-http bench-accept bench-ws bench-socketio bench-wsgi ## every benchmark; each can be run alone
+bench: bench-http bench-accept bench-siblings bench-ws bench-socketio bench-wsgi ## every benchmark; each can be run alone
 
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
@@ -54,6 +54,12 @@ bench-http: build ## the HTTP engines next to bare net/http: CPU per request
 .PHONY: bench-accept
 bench-accept: build ## how 4 workers share the connections of one socket
 	$(GO) run ./bench/accept -chaussette bin/chaussette
+
+.PHONY: bench-siblings
+bench-siblings: build ## what 4 workers on one socket cost, beside one: polling and broadcasts
+	@mkdir -p build
+	$(GO) build -C bench/wsload -o ../../build/wsload .
+	$(GO) run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload
 
 .PHONY: bench-ws
 bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md

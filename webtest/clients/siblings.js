@@ -6,6 +6,10 @@
 //	emit N           N emits by clients in turn: {emitted, missing, doubled}
 //	begin            emits until `end`, which answers as emit does, with {failed, away}
 //	ask              the requests among workers: {count, answers, siblings}
+//	without PID N SIZE   N emits with SIZE bytes, by one client of each other worker in turn, to
+//	                 those of these workers that are on WebSocket (a poll may be in the hands of the
+//	                 one without): {emitted, missing, longest: in milliseconds}
+//	fewest           the fewest siblings that the worker of any client knows of: {count}
 //	pids             how many clients each worker has: {PID: clients}
 const { io } = require('socket.io-client-4');
 
@@ -77,7 +81,10 @@ function result() {
 
 async function pids() {
   const found = {};
-  for (const pid of await Promise.all(clients.map((c) => c.socket.emitWithAck('pid')))) found[pid] = (found[pid] || 0) + 1;
+  await Promise.all(clients.map(async (c) => {
+    c.pid = await c.socket.emitWithAck('pid');
+    found[c.pid] = (found[c.pid] || 0) + 1;
+  }));
   return found;
 }
 
@@ -109,6 +116,27 @@ const commands = {
   async ask() {
     const s = clients[0].socket;
     return { count: await s.emitWithAck('count'), answers: await s.emitWithAck('ask all'), siblings: await s.emitWithAck('siblings') };
+  },
+  async without(pid, n, size) {
+    const these = clients.filter((c) => c.pid !== Number(pid) && c.socket.io.engine.transport.name === 'websocket');
+    const senders = [...new Map(these.map((c) => [c.pid, c])).values()];
+    const blob = Buffer.alloc(Number(size));
+    let [emitted, missing, longest] = [0, 0, 0];
+    for (let i = 0; i < Number(n); i++) {
+      const id = `without ${next++}`;
+      const begin = Date.now();
+      const late = () => Date.now() - begin > 20000;
+      senders[i % senders.length].socket.emit('say with a blob', id, blob);
+      while (!late() && !these.every((c) => c.got.has(id))) await new Promise((r) => setTimeout(r, 2));
+      emitted++;
+      missing += these.filter((c) => !c.got.has(id)).length;
+      longest = Math.max(longest, Date.now() - begin);
+    }
+    return { emitted, missing, longest };
+  },
+  async fewest() {
+    const known = await Promise.all(clients.map((c) => c.socket.emitWithAck('siblings').catch(() => [])));
+    return { count: Math.min(...known.map((all) => all?.length ?? 0)) };
   },
   pids,
 };

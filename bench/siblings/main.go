@@ -1,0 +1,225 @@
+// Siblings measures what it costs that the workers on one socket are one server: the CPU
+// time of one worker beside that of several, which share its clients without any affinity.
+// A client's polls reach whichever worker accepts them and move to the one that has its
+// session; a broadcast reaches the sockets of all.
+//
+//	go run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload
+//
+// One worker and several take turns, since a machine has moods, and the lowest of each are
+// compared: whatever else runs on the machine only adds. The server has the first half of
+// the processors and the clients the other (taskset): on one processor the kernel's part of
+// the network is charged to whoever runs just then.
+// The program fails where several cost more than they may, unless -lenient.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+var (
+	binary  = flag.String("chaussette", "bin/chaussette", "the worker's `program`")
+	load    = flag.String("wsload", "build/wsload", "the load generator's `program`")
+	workers = flag.Int("workers", 4, "workers on the socket")
+	rounds  = flag.Int("rounds", 5, "measurements of each")
+	seconds = flag.Int("seconds", 4, "length of a measurement")
+	only    = flag.String("case", "", "measure this case alone: its `number`, from 1")
+	lenient = flag.Bool("lenient", false, "do not fail where a bound is not kept")
+	parent  = flag.Int("parent", 0, "be the parent of so many workers (the program starts itself so)")
+)
+
+// cases are what is measured. A cost is bound by what one worker needs, times most.
+var cases = []struct {
+	name    string
+	backend string
+	load    []string
+	most    float64
+}{
+	{"Socket.IO polling, echo, 200 clients", "socketio", []string{"sio-polling", "-c", "200", "-s", "64"}, 1 / 0.9},
+	{"Socket.IO broadcast, 5,000 sockets", "socketio", []string{"sio-broadcast", "-c", "5000", "-s", "128"}, 1.1},
+	{"WebSocket group, 5,000 sockets", "ws4py", []string{"broadcast", "-c", "5000", "-s", "128", "-path", "/ws"}, 1.1},
+}
+
+func main() {
+	flag.Parse()
+	log.SetFlags(0)
+	if *parent > 0 {
+		if err := beParent(*parent, flag.Args()); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	fmt.Printf("CPU of the server per message, µs: one worker, and %d on one socket. The lowest of %d.\n\n", *workers, *rounds)
+	fmt.Printf("| | 1 worker | %d workers | ratio | at most | messages/s, 1 | messages/s, %d | others, cores |\n", *workers, *workers)
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	over := false
+	for i, c := range cases {
+		if *only != "" && *only != strconv.Itoa(i+1) {
+			continue
+		}
+		var cost, rate [2][]float64
+		var others []float64
+		for range *rounds {
+			for j, n := range []int{1, *workers} {
+				r, err := measure(n, c.backend, c.load)
+				if err != nil {
+					log.Fatalf("%s, %d workers: %v", c.name, n, err)
+				}
+				cost[j], rate[j], others = append(cost[j], r.Micros), append(rate[j], r.PerSecond), append(others, r.Others)
+			}
+		}
+		ratio := slices.Min(cost[1]) / slices.Min(cost[0])
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f | %.0f | %.0f | %.1f |\n", c.name, slices.Min(cost[0]), slices.Min(cost[1]), ratio, c.most,
+			slices.Max(rate[0]), slices.Max(rate[1]), slices.Min(others))
+		over = over || ratio > c.most
+	}
+	if over && !*lenient {
+		log.Fatal("several workers cost more than they may")
+	}
+}
+
+// report is what is needed of what the load generator says.
+type report struct {
+	Micros     float64 `json:"server_us_per_count"`
+	PerSecond  float64 `json:"per_second"`
+	Others     float64 `json:"other_cores"`
+	Lost       int     `json:"lost"`
+	FirstError string  `json:"first_error"`
+}
+
+// measure measures n workers.
+func measure(n int, backend string, mode []string) (r report, err error) {
+	// No port that a client's end of a connection may have taken.
+	l, err := listen()
+	if err != nil {
+		return r, err
+	}
+	defer l.Close()
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		return r, err
+	}
+	defer socket.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return r, err
+	}
+	p := on(server, self, "-chaussette", *binary, "-parent", strconv.Itoa(n), "--", "--backend", backend, "bench")
+	p.ExtraFiles = []*os.File{socket}
+	p.Stderr = os.Stderr
+	ready, err := p.StdoutPipe()
+	if err != nil {
+		return r, err
+	}
+	if err := p.Start(); err != nil {
+		return r, err
+	}
+	defer func() {
+		_ = p.Process.Signal(syscall.SIGTERM)
+		_ = p.Wait()
+	}()
+	if _, err := ready.Read(make([]byte, 1)); err != nil {
+		return r, fmt.Errorf("the workers do not serve: %w", err)
+	}
+	args := append(slices.Clone(mode), "-addr", l.Addr().String(), "-d", fmt.Sprintf("%ds", *seconds), "-warmup", "3s", "-server-pid", strconv.Itoa(p.Process.Pid))
+	client := on(clients, *load, args...)
+	client.Stderr = os.Stderr
+	out, err := client.Output()
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return r, err
+	}
+	if r.Lost > 0 {
+		return r, fmt.Errorf("%d clients were lost: %s", r.Lost, r.FirstError)
+	}
+	return r, nil
+}
+
+// Processors, as taskset names them; empty where there is one.
+var server, clients = halves(runtime.NumCPU())
+
+func halves(n int) (first, second string) {
+	if n < 2 {
+		return "", ""
+	}
+	return fmt.Sprintf("0-%d", n/2-1), fmt.Sprintf("%d-%d", n/2, n-1)
+}
+
+// on is a command on these processors.
+func on(processors, program string, args ...string) *exec.Cmd {
+	if processors == "" {
+		return exec.Command(program, args...)
+	}
+	return exec.Command("taskset", append([]string{"--cpu-list", processors, program}, args...)...)
+}
+
+// listen opens a socket below the ports that the kernel gives to clients.
+func listen() (l net.Listener, err error) {
+	for port := 20000 + os.Getpid()%5000; port < 31000; port++ {
+		if l, err = net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
+}
+
+// beParent starts workers on descriptor 3, says when they serve, and ends them with itself.
+// It is a process of its own so that the CPU time of its children is the server's.
+func beParent(n int, args []string) error {
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
+	socket := os.NewFile(3, "socket")
+	var all []*exec.Cmd
+	defer func() {
+		for _, c := range all {
+			_ = c.Process.Kill()
+			_ = c.Wait()
+		}
+	}()
+	for range n {
+		c := exec.Command(*binary, append([]string{"--fd", "3"}, args...)...)
+		c.ExtraFiles = []*os.File{socket}
+		out, err := c.StderrPipe()
+		if err != nil {
+			return err
+		}
+		if err := c.Start(); err != nil {
+			return err
+		}
+		all = append(all, c)
+		if err := serving(out); err != nil {
+			return err
+		}
+	}
+	fmt.Println()
+	<-end
+	return nil
+}
+
+// serving waits until a worker's log says that it serves, and reads on in the background.
+func serving(log io.Reader) error {
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "as a backend") {
+			go func() { _, _ = io.Copy(io.Discard, log) }()
+			return nil
+		}
+	}
+	return errors.New("a worker ends before it serves")
+}

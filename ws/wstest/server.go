@@ -71,6 +71,21 @@ func Pair(t testing.TB, engine ws.Engine, deflate *ws.DeflateParams) (*ws.Conn, 
 	return c, client
 }
 
+// Pipe is Pair on a net.Pipe, for tests on the fake clock of testing/synctest. The engine
+// has to be one that carries any net.Conn, as ws/gorilla.
+func Pipe(t testing.TB, engine ws.Engine, deflate *ws.DeflateParams) (*ws.Conn, *Client) {
+	t.Helper()
+	server, peer := net.Pipe()
+	t.Cleanup(func() { peer.Close() })
+	client := NewClient(t, peer)
+	client.deflate = deflate != nil
+	c, err := engine.Attach(server, nil, &ws.Handshake{Config: engine.Config(), Deflate: deflate})
+	if err != nil {
+		t.Fatalf("attach: %v", err)
+	}
+	return c, client
+}
+
 // Echo is a Handler that sends back what comes.
 type Echo struct{}
 

@@ -14,17 +14,11 @@ import (
 // EncodeMsgpack returns a value as MessagePack, with the binary in it, as Node's notepack
 // does: numbers without a fraction are integers.
 func EncodeMsgpack(r Raw) ([]byte, error) {
-	d := json.NewDecoder(bytes.NewReader(r.JSON))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, err
-	}
 	var buf bytes.Buffer
 	e := msgpack.NewEncoder(&buf)
 	e.UseCompactInts(true)
 	w := msgpackWriter{e, r.Attachments, nil}
-	w.value(v)
+	w.json(r.JSON)
 	return buf.Bytes(), w.err
 }
 

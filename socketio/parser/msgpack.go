@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/vmihailenco/msgpack/v5"
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
@@ -48,11 +50,7 @@ func (msgpackParser) Encode(p *Packet) ([]Message, error) {
 	w.do(e.EncodeString(p.namespace()))
 	if len(p.Data) > 0 {
 		w.do(e.EncodeString("data"))
-		d := json.NewDecoder(bytes.NewReader(p.Data))
-		d.UseNumber()
-		var v any
-		w.do(d.Decode(&v))
-		w.value(v)
+		w.json(p.Data)
 	}
 	if p.HasID {
 		w.do(e.EncodeString("id"))
@@ -64,7 +62,7 @@ func (msgpackParser) Encode(p *Packet) ([]Message, error) {
 	return []Message{{Data: buf.Bytes(), Binary: true}}, nil
 }
 
-// msgpackWriter writes what encoding/json has decoded.
+// msgpackWriter writes JSON as MessagePack.
 type msgpackWriter struct {
 	e           *msgpack.Encoder
 	attachments [][]byte
@@ -92,25 +90,96 @@ func (w *msgpackWriter) value(v any) {
 		for _, item := range v {
 			w.value(item)
 		}
-	case map[string]any:
+	case []member:
 		if num, ok := w.attachment(v); ok {
 			w.do(w.e.EncodeBytes(w.attachments[num]))
 			return
 		}
 		w.do(w.e.EncodeMapLen(len(v)))
-		for key, item := range v {
-			w.do(w.e.EncodeString(key))
-			w.value(item)
+		for _, m := range v {
+			w.do(w.e.EncodeString(m.name))
+			w.value(m.value)
 		}
 	}
 }
 
-func (w *msgpackWriter) attachment(m map[string]any) (num int, ok bool) {
-	if len(w.attachments) == 0 || m["_placeholder"] != true {
-		return 0, false
+// member is one of an object. Objects are lists of them: in JavaScript their members have
+// an order, and a page may go by it.
+type member struct {
+	name  string
+	value any
+}
+
+// json writes a JSON value.
+func (w *msgpackWriter) json(data []byte) {
+	// Who sends a name twice means the last, as always in JavaScript.
+	d := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	v, err := decodeOrdered(d)
+	if err == nil {
+		if _, end := d.ReadToken(); end != io.EOF {
+			err = syntax(ErrJSON, "something after the value")
+		}
 	}
-	n, ok := m["num"].(json.Number)
-	if !ok {
+	w.do(err)
+	if err == nil {
+		w.value(v)
+	}
+}
+
+// decodeOrdered reads a value: nil, bool, string, json.Number, []any or []member.
+func decodeOrdered(d *jsontext.Decoder) (any, error) {
+	t, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch t.Kind() {
+	case 't', 'f':
+		return t.Bool(), nil
+	case '"':
+		return t.String(), nil
+	case '0':
+		return json.Number(t.String()), nil
+	case '[':
+		list := []any{}
+		for d.PeekKind() != ']' {
+			v, err := decodeOrdered(d)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := d.ReadToken()
+		return list, err
+	case '{':
+		members := []member{}
+		for d.PeekKind() != '}' {
+			name, err := d.ReadToken()
+			if err != nil {
+				return nil, err
+			}
+			m := member{name: name.String()} // before the next is read
+			if m.value, err = decodeOrdered(d); err != nil {
+				return nil, err
+			}
+			members = append(members, m)
+		}
+		_, err := d.ReadToken()
+		return members, err
+	}
+	return nil, nil
+}
+
+func (w *msgpackWriter) attachment(object []member) (num int, ok bool) {
+	var n json.Number
+	for _, m := range object {
+		switch m.name {
+		case "_placeholder":
+			ok = m.value == true
+		case "num":
+			n, _ = m.value.(json.Number)
+		}
+	}
+	if len(w.attachments) == 0 || !ok {
 		return 0, false
 	}
 	num, err := strconv.Atoi(n.String())

@@ -374,3 +374,45 @@ var nonsense = []string{
 	`{"uid":"x","nsp":"/","type":3,"data":{"opts":{"rooms":[]},"packet":{"type":2,"data":["connect"]}}}`,
 	`{"uid":"x","nsp":"/","type":7,"data":{"opts":{}}}`,
 }
+
+// What a worker sends to its siblings and to other machines crosses the network once, and
+// what is for one of its own sockets does not.
+func TestOneCopy(t *testing.T) {
+	server := adaptertest.StartRedis(t)
+	all := []*redis.Broker{open(t, server.URL, nil)}
+	for _, h := range hubs(t, 2) {
+		all = append(all, open(t, server.URL, &redis.Options{Siblings: h}))
+	}
+	c := join(t, all, "/")
+	var sockets []*adaptertest.Socket
+	for i, a := range c.Adapters {
+		s := adaptertest.NewSocket(a, adapter.SocketID(fmt.Sprint("socket-", i)))
+		a.Add(s)
+		sockets = append(sockets, s)
+	}
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer client.Close()
+	if err := client.ConfigResetStat(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	const n = 20
+	for i := range n {
+		emit(t, c.Adapters[2], fmt.Sprint(i))
+		if err := c.Adapters[2].Broadcast(event("own"), adapter.Opts{Rooms: []adapter.Room{"socket-2"}}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, s := range sockets {
+		eventually(t, "delivered", func() bool { return got(s, fmt.Sprint(n-1)) })
+	}
+	info, err := client.Info(t.Context(), "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(info, fmt.Sprintf("cmdstat_publish:calls=%d,", n)) {
+		t.Errorf("not %d messages:\n%s", n, info)
+	}
+	if events := sockets[1].Events(); len(events) != n {
+		t.Errorf("the sibling has %d events", len(events))
+	}
+}

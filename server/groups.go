@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/chaussette/chaussette/listener/siblings"
@@ -44,9 +43,6 @@ func (b *groupBus) Publish(group string, frames []byte) {
 var errGroupMessage = errors.New("not a message of this version")
 
 func (b *groupBus) receive(m siblings.Message) {
-	if m.FD >= 0 {
-		_ = syscall.Close(m.FD) // none belongs here
-	}
 	size, n := binary.Uvarint(m.Payload)
 	err := errGroupMessage
 	if n > 0 && size <= uint64(len(m.Payload)-n) {

@@ -43,7 +43,7 @@ func (k *kept) ask() (pid int, err error) {
 // A worker that drains hands what its clients keep alive to its siblings: no client sees
 // its connection end, idle or busy.
 func TestDrainHandsOver(t *testing.T) {
-	for _, backend := range []string{"http", "waitress", "websocket"} {
+	for _, backend := range []string{"http", "waitress", "websocket", "socketio"} {
 		t.Run(backend, func(t *testing.T) {
 			pool := webtest.StartProgram(t, webtest.Parent, 3, webtest.Build(t, "./siblingsapp"), nil, "--backend", backend)
 			var idle []*kept

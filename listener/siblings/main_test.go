@@ -93,7 +93,7 @@ func echo(base string) {
 		return
 	}
 	defer s.Close()
-	s.Handle(siblings.Testing, func(m siblings.Message) {
+	s.Take(siblings.Testing, func(m siblings.Message) {
 		if m.FD >= 0 {
 			file := os.NewFile(uintptr(m.FD), "passed")
 			_, _ = file.Write(m.Payload)
@@ -154,7 +154,7 @@ func open(t *testing.T, o siblings.Options) *worker {
 		t.Fatal(err)
 	}
 	w.Siblings = s
-	s.Handle(siblings.Testing, func(m siblings.Message) {
+	s.Take(siblings.Testing, func(m siblings.Message) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.got = append(w.got, m)

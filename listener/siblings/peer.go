@@ -227,17 +227,21 @@ func (p *peer) read(r *reader) {
 			p.drop(err)
 			return
 		}
-		var handle func(Message)
+		var h handler
 		if int(k) < len(s.handlers) {
-			handle = s.handlers[k]
+			h = s.handlers[k]
 		}
-		if handle == nil {
-			if fd >= 0 {
-				closeFD(fd)
+		if fd >= 0 && !h.takes {
+			closeFD(fd)
+			if h.f != nil {
+				p.drop(errDescriptors)
+				return
 			}
+		}
+		if h.f == nil {
 			continue
 		}
-		handle(Message{From: p.tag, Payload: payload, FD: fd})
+		h.f(Message{From: p.tag, Payload: payload, FD: fd})
 	}
 }
 

@@ -96,7 +96,7 @@ type Siblings struct {
 	tag      Tag
 	folder   *folder
 	listener *net.UnixListener
-	handlers [kinds]func(Message) // until Start
+	handlers [kinds]handler // until Start
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -156,7 +156,17 @@ func (s *Siblings) Tag() Tag { return s.tag }
 // Handle has f called for messages of this kind: those of one sibling one after another,
 // in the order in which it has sent them, and those of several at once. f must not block.
 // It is called before Start.
-func (s *Siblings) Handle(k Kind, f func(Message)) { s.handlers[k] = f }
+// A sibling that sends a descriptor with one is dropped.
+func (s *Siblings) Handle(k Kind, f func(Message)) { s.handlers[k] = handler{f: f} }
+
+// Take is Handle for messages that may come with a descriptor.
+func (s *Siblings) Take(k Kind, f func(Message)) { s.handlers[k] = handler{f: f, takes: true} }
+
+// handler gets the messages of a kind.
+type handler struct {
+	f     func(Message)
+	takes bool // descriptors
+}
 
 // Watch has f called with true when a sibling has joined, before anything that it sends,
 // and with false when it has left, after that. Those who are there are told at once. f

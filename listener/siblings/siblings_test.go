@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -126,6 +127,35 @@ func TestHandOver(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	_ = r.Close()
+}
+
+// A descriptor that comes with a message of a kind that takes none is closed, and who has
+// sent it is dropped.
+func TestUnwantedDescriptor(t *testing.T) {
+	base := t.TempDir()
+	a := open(t, siblings.Options{Base: base})
+	s, err := siblings.Open(&siblings.Options{Key: key, Base: base, Logger: slog.New(slog.NewTextHandler(a.log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Handle(siblings.Groups, func(m siblings.Message) { t.Errorf("%+v", m) })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := a.HandOver(s.Tag(), siblings.Groups, nil, int(w.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if got, err := io.ReadAll(r); err != nil || len(got) > 0 { // until all are closed
+		t.Errorf("%q, %v", got, err)
+	}
+	a.event("-" + string(s.Tag()))
 }
 
 // A worker that is killed is known to be gone, and its socket is removed.

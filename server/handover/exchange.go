@@ -64,7 +64,7 @@ func New(o *Options) *Exchange {
 	}
 	e.log = cmp.Or(e.log, slog.New(slog.DiscardHandler))
 	e.proxy = e.newProxy()
-	e.siblings.Handle(siblings.Connections, e.receive)
+	e.siblings.Take(siblings.Connections, e.receive)
 	e.siblings.Watch(e.watch)
 	e.tasks.Go(e.tellOn)
 	return e

@@ -197,6 +197,24 @@ func conformanceCases() []conformanceCase {
 	return all
 }
 
+// largeCases are those of 9.1 to 9.4 that are past the limit of a message by default.
+func largeCases() []conformanceCase {
+	const mebi = 1 << 20
+	star := strings.Repeat("*", 16*mebi)
+	var all []conformanceCase
+	for i, op := range []byte{Text, Binary} {
+		for j, n := range []int{4, 8, 16} {
+			f := F(op, star[:n*mebi])
+			all = append(all, echoed(fmt.Sprintf("9.%d.%d", i+1, j+4), f.Bytes(), 0, f))
+		}
+		for _, n := range []int{1 << 10, 1 << 16, 1 << 18, mebi, 4 * mebi} {
+			name := fmt.Sprintf("9.%d, 4 MiB in fragments of %d bytes", i+3, n)
+			all = append(all, echoed(name, sends(fragments(op, split(star[:4*mebi], n)...)...), 0, F(op, star[:4*mebi])))
+		}
+	}
+	return all
+}
+
 func utf8Cases() []conformanceCase {
 	var all []conformanceCase
 	add := func(cases ...conformanceCase) { all = append(all, cases...) }
@@ -295,8 +313,8 @@ func closeCases() []conformanceCase {
 }
 
 // runConformance plays the cases with an echo server.
-func runConformance(t *testing.T, connect func(t testing.TB) *Client) {
-	for _, test := range conformanceCases() {
+func runConformance(t *testing.T, cases []conformanceCase, connect func(t testing.TB) *Client) {
+	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := connect(t)

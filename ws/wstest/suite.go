@@ -1,6 +1,10 @@
 package wstest
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/chaussette/chaussette/ws"
+)
 
 // Run runs the suite that every Engine passes, over TCP and in memory. Start says how a
 // server is started; nil is Serve.
@@ -16,13 +20,13 @@ func Run(t *testing.T, newEngine NewEngine, start Start) {
 		}{{"Handler", false}, {"Read", true}} {
 			t.Run(app.name, func(t *testing.T) {
 				server := start(t, newEngine(t, defaults), EchoApp(app.blocking))
-				runConformance(t, func(t testing.TB) *Client { return Dial(t, server.Address, Handshake{}) })
+				runConformance(t, conformanceCases(), func(t testing.TB) *Client { return Dial(t, server.Address, Handshake{}) })
 			})
 		}
 		t.Run("Memory", func(t *testing.T) {
 			engine := newEngine(t, defaults)
 			closeAfter(t, engine)
-			runConformance(t, func(t testing.TB) *Client {
+			runConformance(t, conformanceCases(), func(t testing.TB) *Client {
 				c, client := Pair(t, engine, nil)
 				c.Serve(Echo{})
 				return client
@@ -30,7 +34,11 @@ func Run(t *testing.T, newEngine NewEngine, start Start) {
 		})
 	})
 	t.Run("Deflate", func(t *testing.T) { runDeflate(t, newEngine, start) })
-	if !other { // they are many, and how a connection begins is all one to them
+	if !other { // they take their time, and how a connection begins is all one to them
+		t.Run("LargeMessages", func(t *testing.T) {
+			server := start(t, newEngine(t, ws.Config{MaxMessageSize: 16 << 20}), EchoApp(false))
+			runConformance(t, largeCases(), func(t testing.TB) *Client { return Dial(t, server.Address, Handshake{}) })
+		})
 		t.Run("DeflateCases", func(t *testing.T) { runDeflateCases(t, newEngine, start) })
 	}
 	t.Run("Handshake", func(t *testing.T) { runHandshake(t, newEngine, start) })

@@ -207,6 +207,51 @@ func TestExchangeNotServed(t *testing.T) {
 	}
 }
 
+// A worker that has too many sessions leaves new ones to Newcomer, and serves those it has.
+func TestNewcomer(t *testing.T) {
+	h := &recorder{}
+	crowded, passed := false, 0
+	srv := engineio.NewServer(h, &engineio.Options{
+		Crowded: func() bool { return crowded },
+		Newcomer: func(w http.ResponseWriter, _ *http.Request) bool {
+			if crowded {
+				passed++
+				w.WriteHeader(http.StatusTeapot)
+			}
+			return crowded
+		},
+	})
+	defer srv.Close()
+	s, url := open(t, srv, h, "EIO=4")
+	crowded = true
+	for _, c := range []struct {
+		method, url string
+		passes      bool
+	}{
+		{"GET", "/engine.io/?EIO=4&transport=polling", true},
+		{"GET", "/engine.io/1/", true},
+		{"OPTIONS", "/engine.io/?EIO=4&transport=polling", false},
+		{"POST", "/engine.io/?EIO=4&transport=polling", false},
+		{"GET", "/engine.io/?EIO=4&transport=polling&sid=x", false},
+		{"GET", "/engine.io/1/xhr-polling/x", false},
+	} {
+		if served := srv.ServeExchange(newExchange(c.method, c.url, "")); served == c.passes {
+			t.Errorf("%s %s: served without waiting: %t", c.method, c.url, served)
+		}
+		before, w := passed, httptest.NewRecorder()
+		srv.ServeHTTP(w, httptest.NewRequest(c.method, c.url, nil))
+		if (passed > before) != c.passes || (w.Code == http.StatusTeapot) != c.passes {
+			t.Errorf("%s %s: passed on %d times, status %d", c.method, c.url, passed-before, w.Code)
+		}
+	}
+	s.Send(engineio.Message{Data: []byte("for the one that is here")})
+	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "4for the one that is here")
+	crowded = false
+	if open(t, srv, h, "EIO=4"); passed != 2 {
+		t.Errorf("passed on %d times", passed)
+	}
+}
+
 // What is not as it should be: the answer, and whether the session survives.
 func TestExchangeBadInput(t *testing.T) {
 	for _, c := range []struct {

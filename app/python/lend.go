@@ -120,9 +120,9 @@ func (c *Call) LendBody(fd int, first []byte, limit int64, toTheEnd bool, patien
 // see server/std.
 type (
 	responseLender interface {
-		// SendBy sends the head and has send write the body, whose length is declared. The
-		// error is http.ErrNotSupported where send was not called.
-		SendBy(send func(net.Conn) (int64, error)) (int64, error)
+		// SendBy has send write head, and the body, whose length is declared. send returns
+		// how long the body was. The error is http.ErrNotSupported where send was not called.
+		SendBy(send func(c net.Conn, head []byte) (int64, error)) (int64, error)
 	}
 	bodyLender interface {
 		// ReadBy has read take limit bytes from the connection. The error is
@@ -154,10 +154,16 @@ func (x *exchange) lend(declared int64, bodiless bool) bool {
 	}
 	var end error
 	over := false
-	sent, err := to.SendBy(func(c net.Conn) (int64, error) {
+	sent, err := to.SendBy(func(c net.Conn, head []byte) (int64, error) {
 		lendErr := ErrNotLent
-		if err := control(c, func(fd int) { lendErr = x.call.Lend(fd, nil) }); err != nil {
+		if err := control(c, func(fd int) { lendErr = x.call.Lend(fd, &Lending{Head: head}) }); err != nil {
 			x.call.Keep()
+		}
+		if lendErr != nil {
+			if _, err := c.Write(head); err != nil {
+				return 0, err
+			}
+			head = nil
 		}
 		sent, ended, err := x.relay(c)
 		if ended != nil {
@@ -170,7 +176,7 @@ func (x *exchange) lend(declared int64, bodiless bool) bool {
 		if over && end == nil && made != declared {
 			x.mismatch(declared, made)
 		}
-		return sent + written, err
+		return max(sent+written-int64(len(head)), 0), err
 	})
 	switch {
 	case errors.Is(err, http.ErrNotSupported):

@@ -90,9 +90,9 @@ func (w *response) Write(p []byte) (int, error) {
 
 // SendBy has send write the body on the connection, of an app that has made all of it: see
 // server/std. The error is http.ErrNotSupported where the body is to be written here.
-func (w *response) SendBy(send func(net.Conn) (int64, error)) (int64, error) {
+func (w *response) SendBy(send func(c net.Conn, head []byte) (int64, error)) (int64, error) {
 	to, ok := w.to.(interface {
-		SendBy(func(net.Conn) (int64, error)) (int64, error)
+		SendBy(func(net.Conn, []byte) (int64, error)) (int64, error)
 	})
 	size, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64)
 	if !ok || w.head || w.status < 200 || w.status == http.StatusNoContent || w.status == http.StatusNotModified ||

@@ -29,8 +29,8 @@ type conn struct {
 	moved bool // to another worker; of the reading goroutine alone
 	kept  bool // another worker has kept it alive: it begins with a request like any
 
-	// more: the next write is a head whose body follows at once.
-	more atomic.Bool
+	// held has the head of a response that goes with its body, by SendBy; nil: writes go out.
+	held atomic.Pointer[[]byte]
 	// reader, where it is set, takes the place of the next Read, of limit bytes. Of the
 	// goroutine that reads.
 	reader func(c net.Conn, limit int) (int, error)
@@ -106,8 +106,9 @@ func (c *conn) timedOut() {
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.unanswered.Store(false)
-	if c.more.Load() {
-		return writeMore(c.Conn, p)
+	if held := c.held.Load(); held != nil {
+		*held = append(*held, p...)
+		return len(p), nil
 	}
 	return c.Conn.Write(p)
 }
@@ -116,7 +117,7 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	c.unanswered.Store(false)
 	if s, ok := r.(*sender); ok {
-		return s.send(c.Conn)
+		return s.send(c.Conn, s.head)
 	}
 	if to, ok := c.Conn.(io.ReaderFrom); ok {
 		return to.ReadFrom(r)

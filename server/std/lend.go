@@ -37,11 +37,10 @@ func connOf(r *http.Request) *conn {
 
 var errNotSent = errors.New("chaussette: the connection could not be lent")
 
-// SendBy sends the head of a response that declares a Content-Length, and has send write
-// the body on the connection. send returns how many bytes it wrote; where these are not
-// what the head declares, the connection ends with the response. The error is
-// http.ErrNotSupported where nothing was sent, else send's.
-func (w *response) SendBy(send func(net.Conn) (int64, error)) (int64, error) {
+// SendBy has send write a response that declares a Content-Length on the connection. send returns how many bytes it wrote; where these are not
+// what the head declares, the connection ends with the response. send begins with head, which
+// does not count. The error is http.ErrNotSupported where send was not called, else send's.
+func (w *response) SendBy(send func(c net.Conn, head []byte) (int64, error)) (int64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.lateLocked() {
@@ -52,21 +51,22 @@ func (w *response) SendBy(send func(net.Conn) (int64, error)) (int64, error) {
 		return 0, http.ErrNotSupported
 	}
 	w.startLocked()
-	// The head waits in the kernel for the first bytes of the body.
-	c.more.Store(true)
+	head := make([]byte, 0, 512)
+	c.held.Store(&head)
 	err := http.NewResponseController(w.to).Flush()
-	c.more.Store(false)
+	c.held.Store(nil)
 	if err != nil {
 		return 0, err
 	}
-	n, err := io.Copy(w.to, &sender{send})
+	n, err := io.Copy(w.to, &sender{send, head})
 	w.size += n
 	return n, err
 }
 
 // sender passes through net/http to conn.ReadFrom, which calls send.
 type sender struct {
-	send func(net.Conn) (int64, error)
+	send func(c net.Conn, head []byte) (int64, error)
+	head []byte
 }
 
 // Read is not called: the head was sent, and without chunks.

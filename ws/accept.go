@@ -23,6 +23,9 @@ type AcceptOptions struct {
 	Subprotocols []string
 	// Header is sent with the 101 answer, cookies for example.
 	Header http.Header
+	// Greeting, if not nil, is sent behind the answer, in the same write: for protocols in
+	// which the server speaks first.
+	Greeting *Prepared
 	// Origins, if not nil, replace Config.Origins.
 	Origins []string
 	// MaxMessageSize, MaxQueue and Overflow, if not zero, replace those of Config.
@@ -39,6 +42,17 @@ type AcceptOptions struct {
 	// applied is the last Config made of these options, so that the connections accepted
 	// with the same options share one.
 	applied atomic.Pointer[applied]
+	base    *AcceptOptions // whose Config it is, or nil
+}
+
+// With returns options for one connection, which has this Header and Greeting and all else
+// in common with o.
+func (o *AcceptOptions) With(header http.Header, greeting *Prepared) *AcceptOptions {
+	return &AcceptOptions{
+		Subprotocols: o.Subprotocols, Header: header, Greeting: greeting, Origins: o.Origins,
+		MaxMessageSize: o.MaxMessageSize, MaxQueue: o.MaxQueue, Overflow: o.Overflow, DrainCode: o.DrainCode,
+		NoPing: o.NoPing, NoDeflate: o.NoDeflate, base: o,
+	}
 }
 
 type applied struct{ from, to *Config }
@@ -66,6 +80,9 @@ func (e *RefusedError) Error() string {
 // The connection outlives the request: an http.Handler that returns leaves it open.
 func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Conn, error) {
 	if c := FromRequest(r); c != nil {
+		if options != nil && options.Greeting != nil {
+			return c, c.SendPrepared(options.Greeting)
+		}
 		return c, nil
 	}
 	engine := EngineFrom(r.Context())
@@ -135,11 +152,17 @@ func NewHandshake(e Engine, r *http.Request, options *AcceptOptions) (*Handshake
 		h.Deflate = negotiateDeflate(&config.Deflate, r.Header["Sec-Websocket-Extensions"])
 	}
 	h.Response = response(h, r.Header["Sec-Websocket-Key"][0], options.Header)
+	if options.Greeting != nil {
+		h.Response = append(h.Response, options.Greeting.Frames(h.Deflate)...)
+	}
 	return h, nil
 }
 
 // apply returns config with the options in it; a copy only if there are any.
 func (o *AcceptOptions) apply(config *Config) *Config {
+	if o.base != nil {
+		return o.base.apply(config)
+	}
 	if o.Origins == nil && o.MaxMessageSize == 0 && o.MaxQueue == 0 && o.Overflow == OverflowDefault && o.DrainCode == 0 && !o.NoPing {
 		return config
 	}

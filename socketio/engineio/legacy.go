@@ -162,7 +162,7 @@ func (srv *Server) openWebSocket09(w http.ResponseWriter, r *http.Request, s *Se
 		srv.refuseHTTP(w, r, ErrBadRequest)
 		return
 	}
-	conn := srv.accept(w, r, nil)
+	conn := srv.accept(w, r, nil, nil)
 	if conn == nil {
 		return
 	}

@@ -83,15 +83,29 @@ var (
 	errFull   = errors.New("too many sessions")
 )
 
-// add makes s known.
-func (srv *Server) add(s *Session) error {
+// room tells whether there is room for one more session.
+func (srv *Server) room() error {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	return srv.roomLocked()
+}
+
+func (srv *Server) roomLocked() error {
 	if srv.closed {
 		return errClosed
 	}
 	if srv.options.MaxSessions > 0 && len(srv.sessions) >= srv.options.MaxSessions {
 		return errFull
+	}
+	return nil
+}
+
+// add makes s known.
+func (srv *Server) add(s *Session) error {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if err := srv.roomLocked(); err != nil {
+		return err
 	}
 	if srv.turning == nil {
 		ctx, cancel := context.WithCancel(context.Background())

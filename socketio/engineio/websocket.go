@@ -85,9 +85,9 @@ func (s *Session) sendControl(conn *ws.Conn, p packet) {
 	_ = conn.Send(ws.Text, b)
 }
 
-// accept upgrades r, with header in the answer. If it returns nil the client has been
-// refused.
-func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field) *ws.Conn {
+// accept upgrades r, with header in the answer and greeting behind it. If it returns nil
+// the client has been refused.
+func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field, greeting *ws.Prepared) *ws.Conn {
 	if ws.EngineFrom(r.Context()) == nil {
 		r = r.WithContext(ws.WithEngine(r.Context(), srv.engine()))
 	}
@@ -95,12 +95,12 @@ func (srv *Server) accept(w http.ResponseWriter, r *http.Request, header []Field
 	if srv.options.Header != nil {
 		header = append(header, srv.more(newHTTPExchange(w, r))...)
 	}
-	if len(header) > 0 {
-		options = srv.acceptOptions()
-		options.Header = http.Header{}
+	if len(header) > 0 || greeting != nil {
+		all := make(http.Header, len(header))
 		for _, f := range header {
-			options.Header.Add(f.Name, f.Value)
+			all.Add(f.Name, f.Value)
 		}
+		options = options.With(all, greeting)
 	}
 	c, err := ws.Accept(w, r, options)
 	if err != nil {
@@ -117,8 +117,15 @@ func (srv *Server) acceptOptions() *ws.AcceptOptions {
 
 // openWebSocket is a handshake on WebSocket.
 func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revision Revision, value any) {
+	if err := srv.room(); err != nil {
+		x := newHTTPExchange(w, r)
+		srv.ask(x, "").unavailable(srv, err)
+		x.wait()
+		return
+	}
 	s := srv.newSession(r, revision, value)
-	conn := srv.accept(w, r, srv.cookie(s.id))
+	opened := append([]byte{byte(PacketOpen)}, srv.open(s, false)...)
+	conn := srv.accept(w, r, srv.cookie(s.id), ws.NewPrepared(ws.Text, opened))
 	if conn == nil {
 		return
 	}
@@ -131,7 +138,6 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revisio
 	s.mu.Lock()
 	s.beginLocked()
 	s.mu.Unlock()
-	s.sendControl(conn, packet{PacketOpen, Message{Data: srv.open(s, false)}})
 	srv.handler.Open(s)
 	conn.Serve((*socket)(s))
 }
@@ -161,7 +167,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 		srv.refuseHTTP(w, r, ErrBadRequest)
 		return
 	}
-	conn := srv.accept(w, r, nil)
+	conn := srv.accept(w, r, nil, nil)
 	if conn == nil {
 		return
 	}

@@ -58,11 +58,9 @@ func (l *listening) sessionOf(opened string) *engineio.Session {
 	l.t.Helper()
 	_, id, _ := strings.Cut(opened, `"sid":"`)
 	id, _, _ = strings.Cut(id, `"`)
-	s := l.Session(engineio.SID(id))
-	if s == nil {
-		l.t.Fatalf("no session of %s", opened)
-	}
-	return s
+	// The open packet is sent with the handshake, a moment before.
+	eventually(l.t, "no session of "+opened, func() bool { return l.Session(engineio.SID(id)) != nil })
+	return l.Session(engineio.SID(id))
 }
 
 // eventually waits until ok is.
@@ -248,6 +246,16 @@ func TestRefusedWebSockets(t *testing.T) {
 	}
 	if s.Done() {
 		t.Error("the session has ended")
+	}
+}
+
+// Past MaxSessions a handshake is answered 503.
+func TestFullForWebSockets(t *testing.T) {
+	l := listen(t, &engineio.Options{MaxSessions: 1})
+	_, opened := l.dial("EIO=4")
+	l.sessionOf(opened)
+	if got := l.refused("EIO=4"); got != "503 Service Unavailable too many sessions\n" {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -83,6 +83,34 @@ func runHandshake(t *testing.T, newEngine NewEngine, start Start) {
 		})
 	}
 
+	t.Run("greeting", func(t *testing.T) {
+		common := &ws.AcceptOptions{MaxMessageSize: 100}
+		configs := make(chan *ws.Config, 2)
+		server := start(t, newEngine(t, ws.Config{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			greeting := ws.Prepare(ws.Message{Type: ws.Text, Data: []byte("hello")}, ws.Message{Type: ws.Binary, Data: []byte(r.URL.Path)})
+			c, err := ws.Serve(w, r, common.With(http.Header{"X-Path": {r.URL.Path}}, greeting), Echo{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			configs <- c.Config()
+		}))
+		for _, path := range []string{"/a", "/b"} {
+			c := Dial(t, server.Address, Handshake{Path: path})
+			if got := c.Response.Header.Get("X-Path"); got != path {
+				t.Errorf("X-Path is %q", got)
+			}
+			c.Expect(F(Text, "hello"), F(Binary, path))
+			c.Frames(F(Text, "x"))
+			c.Expect(F(Text, "x"))
+			c.Bye()
+		}
+		// What is the same for all is there once.
+		if a, b := <-configs, <-configs; a != b || a.MaxMessageSize != 100 {
+			t.Errorf("configurations %p and %p, %+v", a, b, a)
+		}
+	})
+
 	t.Run("POST", func(t *testing.T) {
 		r, err := http.Post("http://"+server.Address+"/", "text/plain", nil)
 		if err != nil {

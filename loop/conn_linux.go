@@ -3,6 +3,7 @@ package loop
 import (
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -339,6 +340,22 @@ func (c *Conn) LastReadLocked() uint32 { return c.read }
 // SilentLocked is for how long nothing was read, about.
 func (c *Conn) SilentLocked() time.Duration {
 	return time.Duration(c.loop.clock()-c.read) * clockTick
+}
+
+// AtRoundEnd has r called when the loop has served all that it has found ready, so that what
+// many Owners want done is done at once: several calls with the same r make one. Where the
+// loop serves nothing, r is called now.
+func (c *Conn) AtRoundEnd(r Rounder) {
+	l := c.loop
+	l.roundMu.Lock()
+	now := !l.inRound
+	if !now && !slices.Contains(l.atEnd, r) {
+		l.atEnd = append(l.atEnd, r)
+	}
+	l.roundMu.Unlock()
+	if now {
+		r.EndRound()
+	}
 }
 
 // SetDeadline has the Owner's Expire called in d, or a little later (an eighth of it at

@@ -41,6 +41,11 @@ type Loop struct {
 	now       atomic.Uint32               // clock, when the leader looked last
 	takeovers atomic.Uint64
 
+	roundMu sync.Mutex // guards what follows
+	inRound bool       // the leader has events to serve
+	atEnd   []Rounder  // when it has served them
+	spare   []Rounder  // the leader's
+
 	wantAside atomic.Bool           // the next calls are to be made aside
 	refuse    atomic.Pointer[error] // of additions to epoll, in tests
 
@@ -111,6 +116,9 @@ func (l *Loop) lead() {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
 	for {
+		if l.next == l.count {
+			l.endRound()
+		}
 		if l.next == l.count && !l.wait() {
 			l.group.left.Done()
 			return
@@ -142,13 +150,34 @@ func (l *Loop) wait() bool {
 			}
 			n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(timeout), 0, 0)
 		}
-		if errno == 0 {
+		if errno == 0 && n > 0 {
 			l.count = int(n)
+			l.roundMu.Lock()
+			l.inRound = true
+			l.roundMu.Unlock()
 		}
 		l.now.Store(l.clock())
 		l.wheel.Advance()
 	}
 	return true
+}
+
+// endRound calls those who wanted to be called.
+func (l *Loop) endRound() {
+	for {
+		l.roundMu.Lock()
+		at := l.atEnd
+		l.atEnd, l.spare = l.spare[:0], at
+		l.inRound = len(at) > 0 // who is called may have more to do
+		l.roundMu.Unlock()
+		if len(at) == 0 {
+			return
+		}
+		for _, r := range at {
+			r.EndRound()
+		}
+		clear(at)
+	}
 }
 
 // serve runs the Conn of a descriptor; it returns false if the loop is led by somebody

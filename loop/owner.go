@@ -35,5 +35,10 @@ type HalfCloser interface {
 	PeerEnded() bool
 }
 
+// Rounder is who wants to be called by Conn.AtRoundEnd. EndRound must not block.
+type Rounder interface {
+	EndRound()
+}
+
 // ErrClosed is the error of what is done to a Conn that is closed.
 var ErrClosed = errors.New("loop: connection is closed")

@@ -12,7 +12,8 @@ type EngineKind string
 
 // The engines.
 const (
-	EngineStd EngineKind = "net/http" // package server/std
+	EngineStd  EngineKind = "net/http"   // package server/std
+	EngineLoop EngineKind = "event loop" // package loop/http1
 )
 
 // Upgrade says when a backend upgrades a request to WebSocket.
@@ -51,17 +52,17 @@ var backends = []Backend{
 		Help: "streaming; Python: a green thread a request"},
 	{Name: "tornado", Engine: EngineStd, Buffered: true, Python: python.Tornado,
 		Help: "request and response buffered; Python: on the Tornado loop"},
-	{Name: "fastgevent", Engine: EngineStd, Buffered: true, Python: python.Gevent,
-		Help: "request and response buffered; Python: a greenlet a request"},
-	{Name: "meinheld", Engine: EngineStd, Python: python.Serial,
-		Help: "streaming; Python: one request at a time"},
-	{Name: "bjoern", Engine: EngineStd, Python: python.Serial,
-		Help: "streaming; Python: one request at a time"},
+	{Name: "fastgevent", Engine: EngineLoop, Buffered: true, Python: python.Gevent,
+		Help: "event loop, response buffered; Python: a greenlet a request"},
+	{Name: "meinheld", Engine: EngineLoop, Python: python.Gevent,
+		Help: "event loop; Python: a greenlet a request"},
+	{Name: "bjoern", Engine: EngineLoop, Python: python.Serial,
+		Help: "event loop; Python: one request at a time"},
 	{Name: "websocket", Aliases: []string{"geventwebsocket"}, Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeBefore,
 		Help: "WebSocket, open before the app is called; Python: a greenlet a request"},
-	{Name: "ws4py", Aliases: []string{"geventws4py"}, Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeByApp,
+	{Name: "ws4py", Aliases: []string{"geventws4py"}, Engine: EngineLoop, Python: python.Gevent, WebSocket: UpgradeByApp,
 		Help: "WebSocket, opened by the app, idle connections for next to nothing; Python: a greenlet a request"},
-	{Name: "socketio", Engine: EngineStd, Python: python.Gevent, WebSocket: UpgradeByApp, SocketIO: true,
+	{Name: "socketio", Engine: EngineLoop, Python: python.Gevent, WebSocket: UpgradeByApp, SocketIO: true,
 		Help: "Socket.IO for apps that have it, for every client since 0.9; as ws4py for the rest"},
 }
 

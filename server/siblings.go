@@ -125,9 +125,11 @@ func (f *kin) leave(ctx context.Context) {
 	}
 }
 
+func (f *kin) hasPeers() bool { return f != nil && len(f.siblings.Peers()) > 0 }
+
 // handOver gives the siblings the connections of e that are idle, and those that become it.
 func (f *kin) handOver(e *std.Engine) {
-	if f == nil || len(f.siblings.Peers()) == 0 {
+	if !f.hasPeers() {
 		return
 	}
 	e.HandOver(func(c net.Conn) bool {
@@ -137,6 +139,16 @@ func (f *kin) handOver(e *std.Engine) {
 		}
 		return err == nil
 	})
+}
+
+// offer gives a descriptor to the sibling with the fewest. end is called where nobody takes
+// any more.
+func (f *kin) offer(fd int, end func()) bool {
+	err := f.exchange.Offer(fd, nil)
+	if errors.Is(err, handover.ErrNobody) {
+		end()
+	}
+	return err == nil
 }
 
 // start meets the siblings.

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"sync/atomic"
-	"time"
 
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/ws"
@@ -48,8 +46,7 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 	s.engine = std
 	if !s.before {
 		if !epoll.Supported {
-			w.log.Warn("this system has no epoll: WebSockets are served with a goroutine each")
-			return s, nil
+			return s, nil // sayEngine has said so
 		}
 		loops, err := epoll.New(&config, &epoll.Options{Loops: w.config.Loops, Otherwise: std})
 		if err != nil {
@@ -129,14 +126,6 @@ func (nowhere) Header() http.Header         { return http.Header{} }
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) WriteHeader(int)             {}
 
-// carried is how many connections the HTTP engine knows nothing of.
-func (s *sockets) carried() int {
-	if loops, ok := s.engine.(*epoll.Engine); ok {
-		return loops.Carried()
-	}
-	return 0
-}
-
 // close cuts what is left.
 func (s *sockets) close() error {
 	var err error
@@ -163,55 +152,3 @@ func (s *sockets) drain(ctx context.Context) error {
 	}
 	return ws.Drain(ctx, s.engine)
 }
-
-// upgrades is what a front calls: it does for a handshake what the HTTP engine does for
-// other requests.
-func (s *sockets) upgrades(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	to := &statusWriter{ResponseWriter: w, status: http.StatusSwitchingProtocols}
-	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			s.log.Error("the app panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-			http.Error(to, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
-		}
-		if s.access != nil {
-			s.access.LogAttrs(context.Background(), slog.LevelInfo, "request",
-				slog.String("remote", r.RemoteAddr),
-				slog.String("method", r.Method),
-				slog.String("uri", r.RequestURI),
-				slog.String("protocol", r.Proto),
-				slog.Int("status", to.status),
-				slog.Duration("duration", time.Since(start)))
-		}
-	}()
-	s.top.ServeHTTP(to, r)
-}
-
-// inline tells whether what is called with r waits for nothing.
-func (s *sockets) inline(r *http.Request) bool {
-	if s.io != nil && s.io.Serves(r.URL.Path) {
-		return s.io.Inline(r)
-	}
-	return s.handler != nil
-}
-
-// statusWriter knows the status of what is not upgraded.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *statusWriter) Write(p []byte) (int, error) {
-	if w.status == http.StatusSwitchingProtocols {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// Unwrap is for http.ResponseController, and for the engine.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

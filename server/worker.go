@@ -15,8 +15,6 @@ import (
 	"github.com/chaussette/chaussette/listener"
 	"github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/gate"
-	"github.com/chaussette/chaussette/server/handover"
-	"github.com/chaussette/chaussette/server/std"
 	"github.com/chaussette/chaussette/server/watch"
 	"github.com/chaussette/chaussette/ws"
 )
@@ -198,16 +196,6 @@ func (w *Worker) handler() http.Handler {
 
 // serve serves until something ends it, and drains.
 func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signals *signals, again *reexec) error {
-	options := &std.Options{
-		Limits:    w.config.Limits,
-		TLS:       w.tls,
-		NoHTTP2:   w.config.NoHTTP2,
-		AccessLog: w.config.AccessLog,
-		Log:       w.log,
-
-		Context:     ws.WithGroups(context.Background(), w.groups),
-		ConnContext: handover.ConnContext,
-	}
 	handler := w.handler()
 	kin := w.newKin(listeners)
 	defer kin.close()
@@ -218,8 +206,6 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if sockets != nil {
 		handler = sockets.wrap(handler)
 		kin.carry(sockets)
-		options.Context = ws.WithEngine(options.Context, sockets.engine)
-		options.Carried = sockets.carried
 		defer func() { _ = sockets.close() }()
 		trimming, end := context.WithCancel(context.Background())
 		var ended sync.WaitGroup
@@ -227,11 +213,16 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		defer ended.Wait()
 		defer end()
 	}
-	engine := std.New(handler, options)
+	engine, err := w.newEngine(handler, sockets, kin)
+	if err != nil {
+		return err
+	}
 	failed := make(chan error, len(listeners)+1)
 	var accepting sync.WaitGroup
 	if kin != nil {
-		accepting.Go(func() { failed <- engine.ServePlain(kin.exchange) })
+		if take := engine.takeMoved(kin.exchange); take != nil {
+			accepting.Go(func() { failed <- take() })
+		}
 		kin.start()
 	}
 	if sockets != nil {
@@ -239,9 +230,9 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	}
 	w.log.Info("Serving on " + listeners.String())
 	for _, l := range listeners {
-		in := w.front(sockets, l)
-		accepting.Go(func() { failed <- engine.Serve(in) })
+		accepting.Go(func() { failed <- engine.Serve(l) })
 	}
+	w.sayEngine()
 	w.log.Info("Using " + w.backend.String() + " as a backend")
 	if w.config.Spawn > 0 {
 		w.log.Info(fmt.Sprintf("Spawning method: %d", w.config.Spawn))
@@ -295,7 +286,7 @@ const (
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
 // accept: it may be the only one, and what is accepted now is answered now. A signal to
 // stop turns a reload into a stop; the one after ends the drain at once.
-func (w *Worker) drain(engine *std.Engine, kin *kin, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
+func (w *Worker) drain(engine engine, kin *kin, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
 	reloading, stops := again.wanted, 0
@@ -315,7 +306,7 @@ func (w *Worker) drain(engine *std.Engine, kin *kin, sockets *sockets, stopAccep
 	w.log.Info("Draining", "connections", engine.Connections(), "graceful-timeout", w.config.GracefulTimeout)
 	kin.leave(ctx)
 	engine.StartDraining()
-	kin.handOver(engine)
+	engine.handOver(kin)
 	var waiting sync.WaitGroup
 	if sockets != nil {
 		waiting.Go(func() {

@@ -201,11 +201,5 @@ func (srv *Server) Serves(path string) bool {
 	return strings.HasPrefix(path, ours) || len(path) == len(ours)-1 && strings.HasPrefix(ours, path)
 }
 
-// Inline tells whether ServeHTTP waits for nothing when it serves r, a WebSocket
-// handshake: it calls nothing of the app's, and asks no other worker.
-func (srv *Server) Inline(r *http.Request) bool {
-	return srv.options.Engine.Allow == nil && !strings.Contains(r.URL.RawQuery, "sid=")
-}
-
 // Options are those of the server, with defaults filled in.
 func (srv *Server) Options() Options { return *srv.options }

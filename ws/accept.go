@@ -95,8 +95,14 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 	if err != nil {
 		return nil, refuse(w, r, log, err)
 	}
-	if a := attacherOf(w); a != nil {
-		return a.AttachWebSocket(h)
+	if e, ok := engine.(descriptorEngine); ok {
+		if d := detacherOf(w); d != nil {
+			fd, rest, err := d.Detach()
+			if err != nil {
+				return nil, fmt.Errorf("take over the connection: %w", err)
+			}
+			return e.AttachFD(fd, rest, h)
+		}
 	}
 	nc, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -109,17 +115,21 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 	return engine.Attach(nc, buffered, h)
 }
 
-// attacher is the ResponseWriter of an engine that has read the request itself: it needs
-// no net.Conn.
-type attacher interface {
-	AttachWebSocket(h *Handshake) (*Conn, error)
+// descriptorEngine is an Engine that needs no net.Conn.
+type descriptorEngine interface {
+	AttachFD(fd int, buffered []byte, h *Handshake) (*Conn, error)
 }
 
-// attacherOf looks for one under what middleware has put around it.
-func attacherOf(w http.ResponseWriter) attacher {
+// detacher is the ResponseWriter of a server that has none, as that of package loop/http1.
+type detacher interface {
+	Detach() (fd int, rest []byte, err error)
+}
+
+// detacherOf looks for one under what middleware has put around it.
+func detacherOf(w http.ResponseWriter) detacher {
 	for {
 		switch v := w.(type) {
-		case attacher:
+		case detacher:
 			return v
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = v.Unwrap()
@@ -202,6 +212,8 @@ func checkUpgrade(r *http.Request) error {
 		return bad(http.StatusMethodNotAllowed, "a WebSocket handshake is a GET")
 	case !r.ProtoAtLeast(1, 1):
 		return bad(http.StatusHTTPVersionNotSupported, "a WebSocket handshake needs HTTP/1.1")
+	case r.ContentLength != 0:
+		return bad(http.StatusBadRequest, "a WebSocket handshake has no body")
 	case r.ProtoMajor > 1:
 		return bad(http.StatusHTTPVersionNotSupported, "WebSocket over HTTP/2 is not served: connect by HTTP/1.1")
 	case !httpguts.HeaderValuesContainsToken(h["Upgrade"], "websocket"):

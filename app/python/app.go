@@ -26,6 +26,8 @@ type App struct {
 	life    context.Context
 	cancel  context.CancelFunc
 	closed  bool
+
+	names addressNames
 }
 
 // Open finds the interpreter for the app name. Nothing is started yet, and an app that

@@ -102,14 +102,18 @@ type Call struct {
 
 // Abort tells the app that the client has gone. The sink hears nothing more. Calling it
 // after the end does nothing.
-func (c *Call) Abort() {
+func (c *Call) Abort() { c.abort() }
+
+// abort is Abort, and reports whether the end had not come.
+func (c *Call) abort() bool {
 	c.child.mu.Lock()
 	defer c.child.mu.Unlock()
 	if c.final || c.aborted {
-		return
+		return false
 	}
 	c.aborted = true
 	c.child.frameLocked(kindAbort, c.id, nil)
+	return true
 }
 
 // Send passes a part of the request's body on. The caller obeys Sink.Credit.
@@ -161,6 +165,14 @@ func (c Chunk) Append(b []byte) []byte {
 		return append(b, c.data...)
 	}
 	return append(b, c.call.child.arena.slot(uint32(c.slot))[:c.size]...)
+}
+
+// bytes are c's, until Release.
+func (c Chunk) bytes() []byte {
+	if c.slot < 0 {
+		return bytesOf(c.data)
+	}
+	return c.call.child.arena.slot(uint32(c.slot))[:c.size]
 }
 
 // writeTo writes c's bytes.

@@ -76,8 +76,13 @@ var environKeys = func() map[string]string {
 		key := "HTTP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		keys[name] = string(marshal.AppendKey(nil, key))
 	}
+	for name, key := range keys {
+		keys[strings.ToLower(name)] = key
+	}
+	keys["DNT"] = keys["Dnt"]
 	keys["Content-Type"] = string(marshal.AppendKey(nil, "CONTENT_TYPE"))
 	keys["Content-Length"] = string(marshal.AppendKey(nil, "CONTENT_LENGTH"))
+	keys["content-type"], keys["content-length"] = keys["Content-Type"], keys["Content-Length"]
 	return keys
 }()
 

@@ -493,32 +493,14 @@ func (x *exchange) environ(e *Environ, body *requestBody) {
 	e.Set("REQUEST_URI", r.RequestURI)
 	e.Set("RAW_URI", r.RequestURI)
 	e.Set("SERVER_PROTOCOL", r.Proto)
-	scheme, port := "http", "80"
+	scheme := "http"
 	if r.TLS != nil {
-		scheme, port = "https", "443"
+		scheme = "https"
 		e.Set("HTTPS", "on")
 	}
 	e.Set("wsgi.url_scheme", scheme)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	name := opts.ServerName
-	if tcp, ok := local.(*net.TCPAddr); ok {
-		port = strconv.Itoa(tcp.Port)
-		if name == "" {
-			name = tcp.IP.String()
-		}
-	} else {
-		// A Unix socket has neither: what the client has asked for is the best answer.
-		host := r.Host
-		if h, p, err := net.SplitHostPort(r.Host); err == nil && p != "" {
-			host, port = h, p
-		}
-		if name == "" {
-			name = host
-		}
-	}
-	if name == "" {
-		name = "localhost"
-	}
+	name, port := x.app.serverName(local, r.Host, scheme)
 	e.Set("SERVER_NAME", name)
 	e.Set("SERVER_PORT", port)
 	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {

@@ -47,9 +47,28 @@ func (p *pipe) init() {
 
 // submit sends a request. Whether it fails or not, it does not block.
 func (c *child) submit(r *Request, sink Sink) (*Call, error) {
-	call := &Call{child: c, sink: sink}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	call, err := c.addLocked(r, sink)
+	if err == nil {
+		c.flushLocked()
+	}
+	return call, err
+}
+
+// EndRound implements loop.Rounder: it sends what add has added.
+func (c *child) EndRound() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.writing {
+		c.writing = true
+		c.writeOutLocked()
+	}
+}
+
+// addLocked puts a request into the batch.
+func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
+	call := &Call{child: c, sink: sink}
 	switch {
 	case c.closed:
 		return nil, ErrChild
@@ -85,7 +104,6 @@ func (c *child) submit(r *Request, sink Sink) (*Call, error) {
 		binary.LittleEndian.PutUint32(c.out[c.batch:], uint32(len(c.out)-c.batch-headerSize))
 		binary.LittleEndian.PutUint32(c.out[c.batch+headerSize+1:], uint32(c.count))
 	}
-	c.flushLocked()
 	return call, nil
 }
 
@@ -111,6 +129,11 @@ func (c *child) flushLocked() {
 	c.mu.Unlock()
 	runtime.Gosched()
 	c.mu.Lock()
+	c.writeOutLocked()
+}
+
+// writeOutLocked writes what is queued, for who has set writing.
+func (c *child) writeOutLocked() {
 	for len(c.out) > 0 && !c.closed {
 		out := c.out
 		c.out, c.spare, c.batch = c.spare[:0], nil, -1

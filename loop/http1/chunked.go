@@ -1,5 +1,7 @@
 package http1
 
+import "strconv"
+
 // chunks takes a body in chunks apart (RFC 9112, 7.1), as its bytes come.
 type chunks struct {
 	state  chunkState
@@ -107,6 +109,43 @@ func (d *chunks) next(b []byte) (data []byte, n int, err error) {
 	return nil, n, nil
 }
 
+// again makes of data, which was taken out of its chunks, chunks that go on as those do that
+// are still to come: for who has to read them elsewhere. Nothing of the body was read before.
+func (d *chunks) again(data []byte) []byte {
+	var b []byte
+	whole := func() {
+		if len(data) > 0 {
+			b = append(append(appendChunkHead(b, len(data)), data...), "\r\n"...)
+		}
+	}
+	switch d.state {
+	case chunkData:
+		return append(appendChunkHead(b, len(data)+int(d.left)), data...)
+	case chunkEnd:
+		b = append(appendChunkHead(b, len(data)), data...)
+	case chunkSize:
+		whole()
+		if d.digits > 0 {
+			b = strconv.AppendInt(b, d.left, 16)
+		}
+	case chunkExtension:
+		whole()
+		b = append(strconv.AppendInt(b, d.left, 16), ';')
+	case chunkTrailer:
+		whole()
+		if b = append(b, "0\r\n"...); d.any {
+			b = append(b, "x:"...)
+		}
+	case chunkDone:
+		whole()
+		return append(b, "0\r\n\r\n"...)
+	}
+	if d.cr {
+		b = append(b, '\r')
+	}
+	return b
+}
+
 // lineEnd sees a byte of a line that begins a chunk, and begins with what comes behind it.
 func (d *chunks) lineEnd(c byte) error {
 	if c == '\n' != d.cr {
@@ -135,4 +174,17 @@ func hexValue(c byte) int {
 		return int(c-'A') + 10
 	}
 	return -1
+}
+
+// appendChunkHead appends what comes before n bytes of a chunk.
+func appendChunkHead(b []byte, n int) []byte {
+	const digits = "0123456789abcdef"
+	shift := 0
+	for n>>shift > 15 {
+		shift += 4
+	}
+	for ; shift >= 0; shift -= 4 {
+		b = append(b, digits[n>>shift&15])
+	}
+	return append(b, '\r', '\n')
 }

@@ -2,10 +2,10 @@ package http1
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,8 +18,7 @@ import (
 type conn struct {
 	io     loop.Conn
 	server *Server
-	remote string   // the client, once somebody has asked
-	local  net.Addr // this side, likewise
+	peer   *Peer // what is known of both ends; it does not change
 
 	// These are guarded by io's lock.
 	x    *Exchange // whose response is not complete, or nil
@@ -123,6 +122,10 @@ func (c *conn) feed(b []byte) {
 		if len(b) == 0 {
 			if c.more == nil {
 				c.bits &^= feeding
+				if c.server.giving.Load() != nil && c.x == nil {
+					c.io.FlushLocked() // what was answered last
+					c.handOverLocked()
+				}
 				c.io.Unlock()
 				heads.Put(head)
 				return
@@ -240,7 +243,7 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 	if o.AccessLog != nil {
 		x.log = newAccess(head, raw)
 	}
-	if s.draining.Load() {
+	if s.ends() {
 		x.keep = false
 	}
 	c.io.Lock()
@@ -266,14 +269,25 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 	x.head, x.raw = head, raw
 	c.io.Lock()
 	x.behind = b
+	x.direct = o.Direct != nil && length <= DirectBody
 	c.io.Unlock()
-	if o.Direct != nil && length <= DirectBody && o.Direct.ServeDirect(x) {
+	if x.direct {
+		if o.Direct.ServeDirect(x) {
+			return b
+		}
+		c.io.Lock()
+		x.direct = false
+		c.io.Unlock()
+	}
+	if o.Goroutines {
+		x.body = bytes.Clone(x.body)
+		go x.take().serve(o.Handler)
 		return b
 	}
 	c.io.Lock()
 	c.io.LeaveLocked()
 	c.io.Unlock()
-	x.call(o.Handler)
+	x.take().serve(o.Handler)
 	return b
 }
 
@@ -357,11 +371,12 @@ func (c *conn) lingerLocked() {
 	c.io.SetDeadline(linger)
 }
 
-// PeerEnded implements loop.HalfCloser: who ends its side may still wait for an answer.
+// PeerEnded implements loop.HalfCloser: who ends its side may still wait for an answer. A
+// Direct takes it for gone, as one takes it whose answer may be long in coming.
 func (c *conn) PeerEnded() bool {
 	c.io.Lock()
 	x := c.x
-	if c.bits&lingering != 0 || x == nil && c.bits&feeding == 0 && c.io.WaitingLocked() == 0 {
+	if c.bits&lingering != 0 || x == nil && c.bits&feeding == 0 && c.io.WaitingLocked() == 0 || x != nil && x.direct {
 		c.io.Unlock()
 		return false
 	}
@@ -410,18 +425,36 @@ func (c *conn) SentLocked() {
 func (c *conn) quiesce(start time.Time, quiet time.Duration) {
 	c.io.Lock()
 	defer c.io.Unlock()
-	if c.x != nil || c.part != nil || c.more != nil || c.bits&(feeding|lingering) != 0 || c.io.WaitingLocked() > 0 || c.io.BusyLocked() {
+	if !c.waitingLocked() || c.io.BusyLocked() || c.handOverLocked() {
 		return
-	}
-	if offer := c.server.options.Offer; offer != nil && c.io.FDLocked() >= 0 && c.bits&refused == 0 && unread(c.io.FDLocked()) == 0 {
-		if offer(c.io.FDLocked()) {
-			c.takeOutLocked()
-			return
-		}
 	}
 	if time.Since(start) >= quiet && c.io.SilentLocked() >= quiet {
 		c.io.FinishLocked()
 	}
+}
+
+// waitingLocked says that the next word is the client's.
+func (c *conn) waitingLocked() bool {
+	return c.x == nil && c.part == nil && c.more == nil && c.bits&(lingering|halfway) == 0 && c.io.WaitingLocked() == 0
+}
+
+// handOverLocked gives the connection away, if that is what is to be done and nothing is in
+// the way.
+func (c *conn) handOverLocked() bool {
+	give := c.server.giving.Load()
+	fd := c.io.FDLocked()
+	if give == nil || fd < 0 || !c.waitingLocked() || c.bits&(refused|feeding) != 0 || unread(fd) != 0 {
+		return false
+	}
+	if !(*give)(fd) {
+		return false
+	}
+	c.bits |= lingering
+	if fd := c.io.DetachLocked(); fd >= 0 {
+		unix.Close(fd)
+		c.server.open.Add(-1)
+	}
+	return true
 }
 
 // unread is how many bytes have come that nobody has read.
@@ -433,14 +466,6 @@ func unread(fd int) int {
 	return n
 }
 
-// takeOutLocked closes this process's descriptor of a connection that another has now.
-func (c *conn) takeOutLocked() {
-	if fd := c.io.DetachLocked(); fd >= 0 {
-		unix.Close(fd)
-		c.server.open.Add(-1)
-	}
-}
-
 func (c *conn) remoteAddr() string {
 	c.io.Lock()
 	defer c.io.Unlock()
@@ -449,42 +474,63 @@ func (c *conn) remoteAddr() string {
 
 // remoteAddrLocked is the client's address as net/http has it.
 func (c *conn) remoteAddrLocked() string {
-	if c.remote != "" {
-		return c.remote
+	if c.peer == nil || c.peer.Remote == "" {
+		address, err := unix.Getpeername(c.io.FDLocked())
+		if err != nil {
+			return ""
+		}
+		known := Peer{Remote: "@"}
+		if c.peer != nil {
+			known.Local, known.Context = c.peer.Local, c.peer.Context
+		}
+		if tcp := tcpAddr(address); tcp != nil {
+			known.Remote = tcp.String()
+		}
+		c.peer = &known
 	}
-	address, err := unix.Getpeername(c.io.FDLocked())
-	if err != nil {
-		return ""
-	}
-	c.remote = "@"
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		c.remote = (&net.TCPAddr{IP: a.Addr[:], Port: a.Port}).String()
-	case *unix.SockaddrInet6:
-		c.remote = net.JoinHostPort(net.IP(a.Addr[:]).String(), strconv.Itoa(a.Port))
-	}
-	return c.remote
+	return c.peer.Remote
 }
 
-// localAddr is this side's address.
+// localAddr is this side's address. Connections of one listener share it.
 func (c *conn) localAddr() net.Addr {
 	c.io.Lock()
 	defer c.io.Unlock()
-	if c.local != nil {
-		return c.local
+	if c.peer != nil && c.peer.Local != nil {
+		return c.peer.Local
 	}
 	address, err := unix.Getsockname(c.io.FDLocked())
 	if err != nil {
 		return &net.TCPAddr{}
 	}
-	var local net.Addr = &net.UnixAddr{Net: "unix"}
+	known := Peer{Local: &net.UnixAddr{Net: "unix"}}
+	if tcp := tcpAddr(address); tcp != nil {
+		known.Local = tcp
+	}
+	same, _ := c.server.locals.LoadOrStore(known.Local.String(), known.Local)
+	known.Local = same.(net.Addr)
+	if c.peer != nil {
+		known.Remote, known.Context = c.peer.Remote, c.peer.Context
+	}
+	c.peer = &known
+	return known.Local
+}
+
+func tcpAddr(address unix.Sockaddr) *net.TCPAddr {
 	switch a := address.(type) {
 	case *unix.SockaddrInet4:
-		local = &net.TCPAddr{IP: net.IP(bytes.Clone(a.Addr[:])), Port: a.Port}
+		return &net.TCPAddr{IP: bytes.Clone(a.Addr[:]), Port: a.Port}
 	case *unix.SockaddrInet6:
-		local = &net.TCPAddr{IP: net.IP(bytes.Clone(a.Addr[:])), Port: a.Port}
+		return &net.TCPAddr{IP: bytes.Clone(a.Addr[:]), Port: a.Port}
 	}
-	same, _ := c.server.locals.LoadOrStore(local.String(), local)
-	c.local = same.(net.Addr)
-	return c.local
+	return nil
+}
+
+// context is where its requests have theirs from.
+func (c *conn) context() context.Context {
+	c.io.Lock()
+	defer c.io.Unlock()
+	if c.peer != nil && c.peer.Context != nil {
+		return c.peer.Context
+	}
+	return c.server.options.Context
 }

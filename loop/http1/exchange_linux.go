@@ -5,7 +5,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
+
+	"github.com/chaussette/chaussette/loop"
 )
 
 // Exchange is a request and its response.
@@ -32,14 +35,17 @@ type Exchange struct {
 	got    int64   // of the request's body
 
 	// With the connection's lock.
+	direct    bool // it is a Direct's
 	receiving bool // the request's body has not come to its end
 	answered  bool // the response is complete, while receiving
 	started   bool // the head of the response has gone
+	lost      bool // the client has gone before the response was complete
 	over      bool // there is nothing to answer any more: the client has gone, or has got it
 	pipe      *pipe
 	onGone    func(error)
 	onSent    func()
 	file      *os.File // is being sent, and closed then
+	lent      bool     // somebody else writes the body, framing and all
 	behind    []byte   // what came with the request, behind it; while it is begun
 }
 
@@ -101,8 +107,8 @@ func (x *Exchange) LocalAddr() net.Addr { return x.conn.localAddr() }
 func (x *Exchange) OnGone(f func(error)) {
 	c := x.conn
 	c.io.Lock()
-	gone := x.over || c.bits&halfway != 0
-	if !gone {
+	gone := x.lost || !x.over && c.bits&halfway != 0
+	if !gone && !x.over {
 		x.onGone = f
 	}
 	c.io.Unlock()
@@ -127,6 +133,12 @@ func (x *Exchange) Waiting() int64 {
 		return 0
 	}
 	return x.conn.io.WaitingLocked()
+}
+
+// Request is the request as a handler gets it, without its body. It may be kept; its context is
+// that of the server.
+func (x *Exchange) Request() (*http.Request, error) {
+	return newRequest(x.conn.context(), x.head, x.raw, http.NoBody, x.RemoteAddr())
 }
 
 // Keep says whether the connection goes on after this response, as far as is known.
@@ -181,7 +193,7 @@ func (x *Exchange) Answer(h *ResponseHead, body []byte) error {
 
 // keepLocked decides whether the connection goes on.
 func (x *Exchange) keepLocked(h *ResponseHead) {
-	if h.close || x.conn.server.draining.Load() || x.conn.bits&halfway != 0 {
+	if h.close || x.conn.server.ends() || x.conn.bits&halfway != 0 {
 		x.keep = false
 	}
 	if x.receiving && (x.chunks != nil || x.left > lingerMax || x.pipe != nil && x.pipe.asks) {
@@ -244,7 +256,7 @@ func (x *Exchange) Write(p []byte) error {
 func (x *Exchange) writeLocked(before, p []byte) error {
 	x.size += int64(len(p))
 	io := &x.conn.io
-	if x.frame != framedByChunks {
+	if x.frame != framedByChunks || x.lent {
 		return io.WriteLocked(before, p, false)
 	}
 	before = appendChunkHead(before, len(p))
@@ -256,16 +268,39 @@ func (x *Exchange) writeLocked(before, p []byte) error {
 
 var crlf, lastChunk = []byte("\r\n"), []byte("0\r\n\r\n")
 
-func appendChunkHead(b []byte, n int) []byte {
-	const digits = "0123456789abcdef"
-	shift := 0
-	for n>>shift > 15 {
-		shift += 4
+// Lend has somebody else write the body on the connection itself: lend passes fd on, with the
+// head, which goes before the body. Where the body comes in chunks its writer makes them, but
+// for the last one, which is End's. Whatever Write gets goes out as it is; nothing is
+// written before the other one has said that it has. An error, lend's or ErrGone, means that
+// nothing has happened. The connection is locked while lend is called.
+func (x *Exchange) Lend(h *ResponseHead, length int64, lend func(fd int, head []byte, chunked bool) error) error {
+	c := x.conn
+	c.io.Lock()
+	defer c.io.Unlock()
+	if x.over || x.started || x.bodiless(h.status) {
+		return ErrGone
 	}
-	for ; shift >= 0; shift -= 4 {
-		b = append(b, digits[n>>shift&15])
+	c.io.FlushLocked()
+	if c.io.WaitingLocked() > 0 {
+		return ErrGone
 	}
-	return append(b, '\r', '\n')
+	frame, keep := framedByLength, x.keep
+	switch {
+	case length < 0 && x.minor > 0:
+		frame = framedByChunks
+	case length < 0:
+		frame, x.keep = framedByNothing, false
+	}
+	x.keepLocked(h)
+	b := buffers.Get().(*[]byte)
+	defer release(b)
+	*b = h.appendTo((*b)[:0], frame, length, x.keep, int(x.minor))
+	if err := lend(c.io.FDLocked(), *b, frame == framedByChunks); err != nil {
+		x.keep = keep
+		return err
+	}
+	x.started, x.lent, x.status, x.frame, x.size = true, true, h.status, frame, max(length, 0)
+	return nil
 }
 
 // Flush sends what was written so far, where it is gathered: on the loop.
@@ -411,7 +446,11 @@ func (x *Exchange) nextLocked() {
 		return
 	}
 	c.idleLocked()
-	if c.more != nil && c.bits&feeding == 0 {
+	if c.more == nil && c.bits&feeding == 0 {
+		c.handOverLocked()
+		return
+	}
+	if c.bits&feeding == 0 {
 		c.bits |= feeding
 		more := *c.more
 		c.more = nil
@@ -443,6 +482,7 @@ func (x *Exchange) gone(err error) {
 	x.onGone = nil
 	ended := c.io.FDLocked() < 0
 	logs := ended && !x.over
+	x.lost = x.lost || !x.over
 	if ended {
 		x.over, x.file = true, nil
 		c.x = nil
@@ -507,11 +547,21 @@ func (x *Exchange) busy() {
 func (x *Exchange) refuseBody(status int) { x.fail(status, http.StatusText(status)) }
 
 // Detach gives the connection away: the descriptor, which does not block, and what was read
-// behind the request. The server knows nothing of it from now on, and x is over. fd is -1
-// where the client has gone, or has not taken what was sent before.
-func (x *Exchange) Detach() (fd int, rest []byte) {
+// and not used, the request's body as it goes over the wire. The server knows nothing of
+// it from now on, and x is over. fd is -1 where the client has gone, or has not taken what was
+// sent before.
+func (x *Exchange) Detach() (fd int, rest []byte) { return x.detach(x.body) }
+
+// detach is Detach for who has read all but a part of a body that has come whole.
+func (x *Exchange) detach(unread []byte) (fd int, rest []byte) {
 	c := x.conn
 	c.io.Lock()
+	for x.pipe != nil && c.bits&feeding != 0 {
+		// The loop has something of it in its hands, which it is about to pass on.
+		c.io.Unlock()
+		runtime.Gosched()
+		c.io.Lock()
+	}
 	defer c.io.Unlock()
 	if x.over {
 		return -1, nil
@@ -521,8 +571,13 @@ func (x *Exchange) Detach() (fd int, rest []byte) {
 		return -1, nil
 	}
 	x.overLocked()
-	if x.pipe != nil {
+	switch {
+	case x.pipe == nil:
+		rest = append(rest, unread...)
+	case x.chunks == nil:
 		rest = x.pipe.takeLocked()
+	default:
+		rest = x.chunks.again(x.pipe.takeLocked())
 	}
 	rest = append(rest, x.behind...)
 	if c.more != nil {
@@ -535,3 +590,10 @@ func (x *Exchange) Detach() (fd int, rest []byte) {
 	}
 	return fd, rest
 }
+
+// AtRoundEnd has r called when the loop has served what it has found ready: see
+// loop.Conn.AtRoundEnd.
+func (x *Exchange) AtRoundEnd(r loop.Rounder) { x.conn.io.AtRoundEnd(r) }
+
+// Bodiless says that a response of this status has no body: to HEAD, say.
+func (x *Exchange) Bodiless(status int) bool { return x.bodiless(status) }

@@ -13,6 +13,9 @@ import (
 type Options struct {
 	// Handler takes what Direct leaves.
 	Handler http.Handler
+	// Goroutines says that the Handler is slow as a rule: it is called on a goroutine from the
+	// start.
+	Goroutines bool
 	// Direct takes requests on the loop; nil takes none.
 	Direct Direct
 	Limits limits.Limits
@@ -23,9 +26,6 @@ type Options struct {
 	Context context.Context
 	// Carried is how many connections others have that count against the limit; nil is none.
 	Carried func() int
-	// Offer is asked, while the server drains, to take a connection that waits for its
-	// next request: the descriptor stays the server's, which closes it. Nil takes none.
-	Offer func(fd int) bool
 	// AccessLog gets a line for each request; nil is none.
 	AccessLog *slog.Logger
 	// Log gets the rest: a panic with its stack, a limit that bit. Nil is slog.Default.

@@ -58,7 +58,7 @@ const (
 func newResponse(x *Exchange, head *Head, raw []byte) *response {
 	w := &response{x: x}
 	c := x.conn
-	w.ctx.base, w.ctx.local = c.server.options.Context, c.localAddr
+	w.ctx.base, w.ctx.local = c.context(), c.localAddr
 	var body io.ReadCloser = http.NoBody
 	if head.Length != 0 {
 		w.body = bodyReader{w: w, b: x.body}
@@ -68,11 +68,11 @@ func newResponse(x *Exchange, head *Head, raw []byte) *response {
 	return w
 }
 
-// call calls a handler with a request that has come whole.
-func (x *Exchange) call(h http.Handler) {
+// take makes a request that has come whole ready for a handler.
+func (x *Exchange) take() *response {
 	w := newResponse(x, x.head, x.raw)
 	x.head, x.raw, x.body = nil, nil, nil
-	w.serve(h)
+	return w
 }
 
 // serve calls the handler, and ends the response.
@@ -586,7 +586,7 @@ func (w *response) detachLocked() (fd int, rest []byte, err error) {
 	if w.hijacked {
 		return -1, nil, http.ErrHijacked
 	}
-	if fd, rest = w.x.Detach(); fd < 0 {
+	if fd, rest = w.x.detach(w.body.b); fd < 0 {
 		return -1, nil, net.ErrClosed
 	}
 	w.hijacked = true

@@ -182,3 +182,6 @@ func appendDate(b []byte) []byte {
 	}
 	return append(b, d.text...)
 }
+
+// Status is the response's.
+func (h *ResponseHead) Status() int { return h.status }

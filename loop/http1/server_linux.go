@@ -36,7 +36,8 @@ type Server struct {
 	logged   atomic.Int64 // unix seconds of the last line about them
 	draining atomic.Bool
 	running  atomic.Int64 // handlers
-	locals   sync.Map     // net.Addr by its text: of the server's side, there are few
+	giving   atomic.Pointer[func(fd int) bool]
+	locals   sync.Map // net.Addr by its text: of the server's side, there are few
 }
 
 // New starts the event loops.
@@ -62,7 +63,10 @@ func On(group *loop.Group, options *Options) *Server {
 // Serve accepts connections from l until that is closed, and serves them until Drain or
 // Close. Its error is nil then, and otherwise why l cannot be accepted from.
 func (s *Server) Serve(l Listener) error {
-	peer := &Peer{Local: fixed(l.Addr())}
+	var peer *Peer
+	if local := fixed(l.Addr()); local != nil {
+		peer = &Peer{Local: local}
+	}
 	err := s.group.Accept(l, func(fd int) error { return s.Take(fd, nil, peer) })
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -83,6 +87,9 @@ func fixed(a net.Addr) net.Addr {
 type Peer struct {
 	Local  net.Addr
 	Remote string
+	// Context is where the connection's requests have their contexts from, in place of
+	// Options.Context.
+	Context context.Context
 }
 
 // Take serves a connection: a socket that does not block, which belongs to the server from
@@ -94,10 +101,7 @@ func (s *Server) Take(fd int, read []byte, peer *Peer) error {
 		// It fails on Unix sockets, which do without.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(t.Milliseconds()))
 	}
-	c := &conn{server: s}
-	if peer != nil {
-		c.local, c.remote = peer.Local, peer.Remote
-	}
+	c := &conn{server: s, peer: peer}
 	if limit := o.Limits.Connections; limit > 0 && int(s.open.Load()-s.refused.Load())+o.Carried() >= limit {
 		if !s.refuse() {
 			unix.Close(fd)
@@ -151,6 +155,9 @@ func (s *Server) refuse() bool {
 	return true
 }
 
+// Context is where requests have their contexts from.
+func (s *Server) Context() context.Context { return s.options.Context }
+
 // Connections is how many are open. Those that were upgraded or hijacked are not counted.
 func (s *Server) Connections() int { return int(s.open.Load()) }
 
@@ -170,6 +177,27 @@ func (s *Server) conns(f func(*conn)) {
 // StartDraining has each connection end with its next response (Connection: close).
 // Connections are still taken.
 func (s *Server) StartDraining() { s.draining.Store(true) }
+
+// HandOver has give take each connection at the moment when it waits for a request: at once,
+// and from now on as it comes there. So the answers of a server that drains do not end it.
+// give must not block, nor call the server. Where it is true the connection goes on
+// elsewhere, by a descriptor of its own, and this process's is closed; otherwise it stays.
+// HandOver(nil) ends this.
+func (s *Server) HandOver(give func(fd int) bool) {
+	if give == nil {
+		s.giving.Store(nil)
+		return
+	}
+	s.giving.Store(&give)
+	s.conns(func(c *conn) {
+		c.io.Lock()
+		c.handOverLocked()
+		c.io.Unlock()
+	})
+}
+
+// ends says whether an answer ends its connection, since the server drains.
+func (s *Server) ends() bool { return s.draining.Load() && s.giving.Load() == nil }
 
 // look is how often a drain looks after connections.
 const look = 10 * time.Millisecond
@@ -198,7 +226,7 @@ func (s *Server) wait(ctx context.Context, each func()) error {
 // Drain ends the server without breaking a request. Nothing is accepted any more. Drain
 // waits for running requests, and for one request more on each connection that is kept
 // alive or new: a client may be sending it just now. A connection on which nothing has come
-// for the time of quiet is closed; where Options.Offer takes it, it goes there at once.
+// for the time of quiet is closed.
 // Where ctx ends first, Drain closes what is left, and returns ctx.Err().
 func (s *Server) Drain(ctx context.Context, quiet time.Duration) error {
 	s.StartDraining()

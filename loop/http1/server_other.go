@@ -20,8 +20,9 @@ type Listener interface {
 
 // Peer is what a Server may be told of a connection's ends.
 type Peer struct {
-	Local  net.Addr
-	Remote string
+	Local   net.Addr
+	Remote  string
+	Context context.Context
 }
 
 // Exchange is a request and its response. There is none on this system.
@@ -49,6 +50,9 @@ func (*Server) Takeovers() uint64 { return 0 }
 
 // StartDraining does nothing.
 func (*Server) StartDraining() {}
+
+// HandOver does nothing.
+func (*Server) HandOver(func(fd int) bool) {}
 
 // WaitIdle does nothing.
 func (*Server) WaitIdle(context.Context) error { return nil }

@@ -25,7 +25,6 @@ type conn struct {
 	link   link.Link
 	io     loop.Conn
 	engine *Engine
-	shake  *shake // until the first request has come, on a connection of a Front
 	opened atomic.Bool
 
 	// These belong to who runs the connection (loop.Owner).
@@ -52,12 +51,6 @@ func (c *conn) attach(h *ws.Handshake, early []byte) {
 
 // Data implements loop.Owner: b is taken apart in place.
 func (c *conn) Data(b []byte) bool {
-	if c.shake != nil {
-		return c.shakeHands(b)
-	}
-	if !c.opened.Load() {
-		return true // the handshake is being refused
-	}
 	rules := frame.Rules{Compression: c.link.Conn.Deflate() != nil}
 	for len(b) > 0 {
 		switch c.link.Life() {
@@ -106,12 +99,6 @@ func (c *conn) Ended(err error) {
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOMEM) {
 		c.engine.config.Logger.Warn("a connection is cut: the system watches no more (see fs.epoll.max_user_watches)", "error", err)
 	}
-	if !c.opened.Load() {
-		if c.shake != nil {
-			c.shake.front.pending.Add(-1)
-		}
-		return
-	}
 	c.in = nil
 	c.engine.open.Add(-1)
 	c.link.Ended(err)
@@ -119,17 +106,11 @@ func (c *conn) Ended(err error) {
 
 // SentLocked implements loop.Owner.
 func (c *conn) SentLocked() {
-	if c.opened.Load() {
-		c.link.SentLocked()
-	}
+	c.link.SentLocked()
 }
 
 // Expire implements loop.Owner.
 func (c *conn) Expire() {
-	if !c.opened.Load() {
-		c.lateHands()
-		return
-	}
 	c.io.Lock()
 	untouched := c.link.Handler() == nil
 	c.io.Unlock()

@@ -74,9 +74,9 @@ func (e *Engine) Len() int {
 	return n
 }
 
-// Carried is how many connections the loops carry: Len without those of the engine that
-// carries the others.
-func (e *Engine) Carried() int { return e.loops.Len() }
+// Loops are the event loops, on which others may have connections as well, which they close
+// before the Engine.
+func (e *Engine) Loops() *loop.Group { return e.loops }
 
 // Takeovers is how often a loop was taken over from a slow handler.
 func (e *Engine) Takeovers() uint64 { return e.loops.Takeovers() }
@@ -86,7 +86,7 @@ func (e *Engine) Conns() iter.Seq[*ws.Conn] {
 	return func(yield func(*ws.Conn) bool) {
 		more := true
 		e.loops.Conns(func(o loop.Owner) bool {
-			if c := o.(*conn); c.opened.Load() {
+			if c, ok := o.(*conn); ok && c.opened.Load() {
 				more = yield(&c.link.Conn)
 			}
 			return more
@@ -179,12 +179,8 @@ func (e *Engine) Close(ctx context.Context) error {
 		others = e.otherwise.Close(ctx)
 	}
 	e.loops.Conns(func(o loop.Owner) bool {
-		if c := o.(*conn); c.opened.Load() {
+		if c, ok := o.(*conn); ok && c.opened.Load() {
 			c.link.CloseNow()
-		} else {
-			c.io.Lock()
-			c.io.CutLocked(nil)
-			c.io.Unlock()
 		}
 		return true
 	})

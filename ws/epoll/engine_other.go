@@ -28,6 +28,3 @@ func New(*ws.Config, *Options) (*Engine, error) {
 
 // Wrap returns h with e as the Engine that ws.Accept finds.
 func (e *Engine) Wrap(h http.Handler) http.Handler { return h }
-
-// Carried is none.
-func (e *Engine) Carried() int { return 0 }

@@ -5,6 +5,7 @@ package epoll_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
+	"github.com/chaussette/chaussette/listener"
+	"github.com/chaussette/chaussette/loop/http1"
+	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/ws"
 	"github.com/chaussette/chaussette/ws/epoll"
 	"github.com/chaussette/chaussette/ws/wstest"
@@ -31,59 +34,41 @@ func newEngine(t testing.TB, config ws.Config) ws.Engine {
 
 func TestSuite(t *testing.T) { wstest.Run(t, newEngine, nil) }
 
-// acceptor is a listener of descriptors.
-type acceptor struct{ net.Listener }
-
-func (a acceptor) AcceptFD() (int, error) {
-	nc, err := a.Accept()
+// onLoops starts a server of package loop/http1 on the engine's loops.
+func onLoops(t testing.TB, engine ws.Engine, app http.Handler) *wstest.Server {
+	ls, err := listener.Open("127.0.0.1:0", nil)
 	if err != nil {
-		return -1, err
+		t.Fatal(err)
 	}
-	defer nc.Close()
-	f, err := nc.(*net.TCPConn).File()
-	if err != nil {
-		return -1, err
-	}
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	return fd, unix.SetNonblock(fd, true)
-}
-
-// behind returns how to start a server behind a Front.
-func behind(inline bool) wstest.Start {
-	return func(t testing.TB, engine ws.Engine, app http.Handler) *wstest.Server {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	s := http1.On(engine.(*epoll.Engine).Loops(), &http1.Options{
+		Handler: app,
+		Context: ws.WithEngine(context.Background(), engine),
+		Limits:  limits.Limits{HeaderTimeout: 300 * time.Millisecond},
+		Log:     slog.New(slog.DiscardHandler),
+	})
+	served := make(chan struct{})
+	go func() { defer close(served); _ = s.Serve(ls[0]) }()
+	t.Cleanup(func() {
+		_ = ls.Close()
+		<-served
+		if err := s.Close(); err != nil {
+			t.Errorf("close the server: %v", err)
 		}
-		withEngine := ws.WithEngine(context.Background(), engine)
-		front := engine.(*epoll.Engine).Front(acceptor{l}, app, &epoll.FrontOptions{
-			Context: withEngine, Inline: func(*http.Request) bool { return inline }, HeaderTimeout: 300 * time.Millisecond,
-		})
-		s := &http.Server{Handler: app, BaseContext: func(net.Listener) context.Context { return withEngine }}
-		served := make(chan struct{})
-		go func() { defer close(served); s.Serve(front) }()
-		t.Cleanup(func() {
-			s.Close()
-			<-served
-			ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
-			defer cancel()
-			if err := engine.Close(ctx); err != nil {
-				t.Errorf("close the engine: %v", err)
-			}
-		})
-		return &wstest.Server{Engine: engine, Address: l.Addr().String()}
-	}
+		ctx, cancel := context.WithTimeout(context.Background(), wstest.Patience)
+		defer cancel()
+		if err := engine.Close(ctx); err != nil {
+			t.Errorf("close the engine: %v", err)
+		}
+	})
+	return &wstest.Server{Engine: engine, Address: ls[0].Addr().String()}
 }
 
-// TestFront runs the suite with handshakes on the loops, net/http behind them.
-func TestFront(t *testing.T) { wstest.Run(t, newEngine, behind(false)) }
+// TestOnLoops runs the suite with handshakes on the loops as well.
+func TestOnLoops(t *testing.T) { wstest.Run(t, newEngine, onLoops) }
 
-func TestFrontInline(t *testing.T) {
-	server := behind(true)(t, newEngine(t, ws.Config{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// A connection serves pages before it is a WebSocket.
+func TestPages(t *testing.T) {
+	server := onLoops(t, newEngine(t, ws.Config{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case !ws.IsUpgrade(r):
 			io.WriteString(w, "page")
@@ -104,7 +89,6 @@ func TestFrontInline(t *testing.T) {
 		if body, _ := io.ReadAll(refused.Response.Body); refused.Response.StatusCode != http.StatusNotFound || len(body) == 0 {
 			t.Errorf("got %s, %q", refused.Response.Status, body)
 		}
-		refused.ExpectEOF()
 		r, err := http.Get("http://" + server.Address)
 		if err != nil {
 			t.Fatal(err)
@@ -118,8 +102,8 @@ func TestFrontInline(t *testing.T) {
 }
 
 // A handshake that does not come to its end is answered and closed.
-func TestFrontHalfOpen(t *testing.T) {
-	server := behind(true)(t, newEngine(t, ws.Config{}), wstest.EchoApp(false))
+func TestHalfOpen(t *testing.T) {
+	server := onLoops(t, newEngine(t, ws.Config{}), wstest.EchoApp(false))
 	c := dial(t, server.Address)
 	c.Send(wstest.Handshake{}.Request(server.Address)[:40])
 	silent := dial(t, server.Address)

@@ -1,0 +1,45 @@
+package python
+
+import (
+	"net"
+	"strconv"
+	"sync"
+)
+
+// serverName is where the app is served: the port it came to, and the name it is known by.
+func (a *App) serverName(local net.Addr, host, scheme string) (name, port string) {
+	if name, port = a.opts.ServerName, "80"; scheme == "https" {
+		port = "443"
+	}
+	if tcp, ok := local.(*net.TCPAddr); ok {
+		at := a.names.of(tcp)
+		if name == "" {
+			name = at.name
+		}
+		return name, at.port
+	}
+	// A Unix socket has neither: what the client has asked for is the best answer.
+	if h, p, err := net.SplitHostPort(host); err == nil && p != "" {
+		host, port = h, p
+	}
+	if name == "" {
+		name = host
+	}
+	if name == "" {
+		name = "localhost"
+	}
+	return name, port
+}
+
+// addressNames are the texts of the server's addresses, of which there are few.
+type addressNames struct{ known sync.Map }
+
+type addressName struct{ name, port string }
+
+func (n *addressNames) of(a *net.TCPAddr) *addressName {
+	if known, ok := n.known.Load(a); ok {
+		return known.(*addressName)
+	}
+	known, _ := n.known.LoadOrStore(a, &addressName{a.IP.String(), strconv.Itoa(a.Port)})
+	return known.(*addressName)
+}

@@ -63,7 +63,7 @@ type direct struct {
 	// Of a response in parts.
 	declared, sent int64
 	parts          *parts
-	lent           bool   // the child writes on the connection itself
+	lent           bool // the child writes on the connection itself
 
 	timer *time.Timer
 }

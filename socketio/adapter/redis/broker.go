@@ -187,7 +187,7 @@ func (b *Broker) lost() {
 }
 
 // Close sends what waits to be sent, for a second at most, and closes the connections.
-// Local delivery goes on.
+// Local delivery goes on. A second call does nothing.
 func (b *Broker) Close() error {
 	b.report.Close()
 	return b.link.close()

@@ -489,6 +489,11 @@ func (l *link) subscribers(ctx context.Context, c channel) (int, error) {
 // close ends the link.
 func (l *link) close() error {
 	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		l.done.Wait()
+		return nil
+	}
 	l.closing = true
 	idle, waiting := l.idle, l.up && (len(l.queue) > 0 || l.sending > 0)
 	l.mu.Unlock()

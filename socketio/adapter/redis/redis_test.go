@@ -416,3 +416,38 @@ func TestOneCopy(t *testing.T) {
 		t.Errorf("the sibling has %d events", len(events))
 	}
 }
+
+// Clients that come back to whatever sibling, while workers are replaced, have every event
+// once.
+func TestRecovery(t *testing.T) {
+	for _, format := range formats[:2] {
+		t.Run("siblings"+format, func(t *testing.T) {
+			servers, bases := map[string]*adaptertest.Broker{}, map[string]string{} // of each seed
+			adaptertest.RunRecovery(t, 2*patience, 3, func(t *testing.T) *adaptertest.Recovering {
+				if bases[t.Name()] == "" {
+					bases[t.Name()], servers[t.Name()] = t.TempDir(), adaptertest.StartRedis(t)
+				}
+				s, err := siblings.Open(&siblings.Options{Key: "test", Base: bases[t.Name()]})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := open(t, servers[t.Name()].URL+format, &redis.Options{Siblings: adaptersiblings.NewHub(s, nil), Recovery: &adapter.Recovery{}})
+				a, err := b.Factory("/", &adaptertest.Handler{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Start(); err != nil {
+					t.Fatal(err)
+				}
+				ready(t, b)
+				leave := func() {
+					if err := errors.Join(a.Close(), b.Close(), s.Close()); err != nil {
+						t.Error(err)
+					}
+				}
+				t.Cleanup(leave)
+				return &adaptertest.Recovering{Adapter: a, Leave: leave}
+			})
+		})
+	}
+}

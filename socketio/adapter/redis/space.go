@@ -199,7 +199,7 @@ func (s *space) handle(e *envelope) {
 	near := e.near.has(s.broker.group, s.broker.self)
 	switch e.kind {
 	case broadcast:
-		if !near {
+		if !near && !s.kept(e) {
 			_ = s.Adapter.Broadcast(s.packet(e), here)
 		}
 	case join, leave, disconnect:
@@ -238,6 +238,12 @@ func (s *space) handle(e *envelope) {
 			q.tell(e)
 		}
 	}
+}
+
+// kept tells whether e comes by the siblings' history in any case: a sibling that did not
+// know yet of this worker when it sent e is asked for it.
+func (s *space) kept(e *envelope) bool {
+	return s.History() != nil && !e.opts.Flags.Volatile && s.broker.group != "" && e.near.group == s.broker.group
 }
 
 func (s *space) packet(e *envelope) *adapter.Packet {

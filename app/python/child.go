@@ -114,11 +114,11 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 	}
 	command, preamble := bootCode()
 	cmd := exec.Command(interpreter, "-c", command, "chaussette", name)
-	files := []*os.File{theirs, wakeRead, wakeWrite, borrower}
+	files := []*os.File{theirs, wakeRead, borrower}
 	arenaFD := -1
 	if c.arena != nil {
 		files = append(files, c.arena.file)
-		arenaFD = 7
+		arenaFD = 6
 	}
 	cmd.ExtraFiles = files
 	settings, err := json.Marshal(map[string]any{
@@ -127,7 +127,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		"pre_hook": opts.PreHook, "post_hook": opts.PostHook, "options": opts.HookOptions,
 		"multiprocess": opts.Multiprocess, "buffered": opts.Buffered, "script_name": strings.TrimRight(opts.ScriptName, "/"),
 		"server_software": opts.ServerSoftware,
-		"fds":             []int{3, 4, 5, 6, 7}[:len(files)], "wake_read": 4, "wake_write": 5, "lends": 6, "arena": arenaFD,
+		"fds":             []int{3, 4, 5, 6}[:len(files)], "wake_read": 4, "lends": 5, "arena": arenaFD,
 		"request_slots": requestSlots, "response_slots": responseSlots,
 		"pdeathsig": pdeathsig, "parent": os.Getpid(), "proof": proofBatch(),
 	})

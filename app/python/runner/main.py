@@ -120,7 +120,7 @@ def prepare(pipe, app, settings, hub):
 
         return tornadoes.prepare(host, app, settings)
     count = settings["threads"] if mode == "threads" else 1
-    return threads.Threads(host, count, settings["wake_read"], settings["wake_write"]).serve
+    return threads.Threads(host, count, settings["wake_read"]).serve
 
 
 def run_hook(settings, which):

@@ -2,9 +2,10 @@
 
 The thread that holds the lead reads the pipe. It then runs what it read itself, since
 handing a request to another thread costs more than most requests. Only where the app
-proves slow it wakes others: one to read on, one for each further request. A thread that
-is stuck in its first slow request cannot wake anyone, so the worker does: it writes to
-the wake pipe when requests wait and nothing comes back for some milliseconds.
+proves slow it wakes another, which takes the next request, or reads on, and wakes the one
+after. A thread that is stuck in its first slow request cannot wake anyone, so the worker
+does: it writes to the wake pipe when requests wait and nothing comes back for some
+milliseconds.
 
 With one thread this is the serial mode.
 """
@@ -30,7 +31,7 @@ def readable(fd, seconds):
 
 
 class Threads:
-    def __init__(self, host, count, wake_read, wake_write):
+    def __init__(self, host, count, wake_read):
         self.host = host
         self.pipe = host.pipe
         self.count = count

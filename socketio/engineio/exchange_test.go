@@ -320,7 +320,8 @@ func TestCloseOnPolling(t *testing.T) {
 	if srv.Len() != 1 || h.reasons() != "forced close;" {
 		t.Fatal(srv.Len(), h.reasons())
 	}
-	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "4last\x1e1")
+	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "4last")
+	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "1") // alone, or Node's client takes "last" for later
 	if srv.Len() != 0 || h.reasons() != "forced close;" {
 		t.Error(srv.Len(), h.reasons())
 	}
@@ -493,5 +494,37 @@ func TestHeaderAndRefused(t *testing.T) {
 	}
 	if strings.Join(refused, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q", refused)
+	}
+}
+
+// A drain waits until clients on polling have heard of it. What they post meanwhile has
+// crossed that, and is no error of theirs.
+func TestDrainOfPolling(t *testing.T) {
+	h := &recorder{}
+	srv := engineio.NewServer(h, nil)
+	defer srv.Close()
+	s, url := open(t, srv, h, "EIO=4")
+	_ = s.Send(engineio.Message{Data: []byte("last")})
+	drained := make(chan error, 1)
+	go func() { drained <- srv.Drain(t.Context()) }()
+	for end := time.Now().Add(20 * time.Second); !s.Done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the session is not closed")
+		}
+	}
+	serve(t, srv, newExchange("POST", url, "4late")).want(t, http.StatusOK, "ok")
+	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "4last")
+	select {
+	case err := <-drained:
+		t.Fatalf("drained before the client knew: %v", err)
+	default:
+	}
+	serve(t, srv, newExchange("GET", url, "")).want(t, http.StatusOK, "1")
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	serve(t, srv, newExchange("POST", url, "4later")).want(t, http.StatusOK, "ok")
+	if h.reasons() != "server shutting down;" || len(h.heard) > 0 {
+		t.Errorf("%q %q", h.reasons(), h.heard)
 	}
 }

@@ -67,6 +67,13 @@ func (s *Session) flushLocked() {
 	}
 	g, packets := p.take(), p.empty()
 	closed := s.state == stateClosing
+	if last := len(packets) - 1; closed && last > 0 && packets[last].typ == PacketClose {
+		// The next poll gets that. Node's client puts off what it has read, but not a
+		// close: it takes the events of the same answer for those of its next session,
+		// and tells that to send them again.
+		packets, closed = packets[:last], false
+		p.push(packet{typ: PacketClose})
+	}
 	s.mu.Unlock()
 	if closed {
 		s.end(ForcedClose, nil) // that was the last of it
@@ -177,6 +184,11 @@ var fieldsPosted = []Field{{"Content-Type", "text/html"}, {"X-Content-Type-Optio
 func (srv *Server) servePost(a *asked, s *Session) {
 	s.mu.Lock()
 	p := s.polling
+	if p != nil && s.state == stateClosing {
+		s.mu.Unlock()
+		a.respond(http.StatusOK, fieldsPosted, []byte("ok")) // the next poll tells the client
+		return
+	}
 	if p == nil || s.state != stateOpen {
 		s.mu.Unlock()
 		srv.refuse(a, ErrBadRequest)

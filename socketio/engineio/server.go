@@ -48,6 +48,7 @@ type Server struct {
 	turning  context.CancelFunc
 	turned   chan struct{} // closed when the wheel has stopped
 	closed   bool
+	empty    chan struct{} // closed when there is no session; nil if nobody waits
 }
 
 // NewServer returns a server for h. It is closed by Close.
@@ -122,6 +123,10 @@ func (srv *Server) add(s *Session) error {
 func (srv *Server) forget(s *Session) {
 	srv.mu.Lock()
 	delete(srv.sessions, s.id)
+	if len(srv.sessions) == 0 && srv.empty != nil {
+		close(srv.empty)
+		srv.empty = nil
+	}
 	srv.mu.Unlock()
 	srv.wheel.Stop(&s.timer)
 }
@@ -225,6 +230,11 @@ func (srv *Server) serve(a *asked) bool {
 
 // serveSession serves a request of s, which may be nil.
 func (srv *Server) serveSession(a *asked, s *Session) {
+	if s == nil && a.Method() == http.MethodPost && srv.draining() {
+		// It crossed the end of its session, of which its poll has told the client.
+		a.respond(http.StatusOK, fieldsPosted, []byte("ok"))
+		return
+	}
 	if s = s.timely(); s == nil {
 		srv.refuse(a, ErrUnknownSID)
 		return
@@ -346,7 +356,8 @@ func (srv *Server) allow(r *http.Request) (value any, refused *Error) {
 
 // Drain refuses new sessions and closes those there are, spread over the time until ctx
 // ends if it has a deadline, so that clients do not come back all at once. They are told
-// that the server restarts, and connect again.
+// that the server restarts, and connect again. It returns when those on polling have
+// fetched that, or have had time for it.
 func (srv *Server) Drain(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true
@@ -362,9 +373,15 @@ func (srv *Server) Drain(ctx context.Context) error {
 		steps := int(time.Until(end) / 2 / step)
 		batch = max(batch/max(steps, 1), 1)
 	}
+	start := time.Now()
 	for len(sessions) > 0 {
 		n := min(batch, len(sessions))
 		for _, s := range sessions[:n] {
+			if s.upgrading() && time.Since(start) < parting {
+				// The client fetches nothing meanwhile, and would not hear of it.
+				sessions = append(sessions, s)
+				continue
+			}
 			s.closeFor(ServerShutdown)
 		}
 		if sessions = sessions[n:]; len(sessions) == 0 {
@@ -376,7 +393,35 @@ func (srv *Server) Drain(ctx context.Context) error {
 		case <-time.After(step):
 		}
 	}
+	srv.mu.Lock()
+	if len(srv.sessions) == 0 {
+		srv.mu.Unlock()
+		return nil
+	}
+	if srv.empty == nil {
+		srv.empty = make(chan struct{})
+	}
+	empty := srv.empty
+	srv.mu.Unlock()
+	late := time.NewTimer(parting)
+	defer late.Stop()
+	select {
+	case <-empty:
+	case <-late.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	return nil
+}
+
+// parting is how long a drain waits for clients on polling to fetch the end of their
+// sessions. They have a poll waiting, but for the time between one and the next.
+const parting = 2 * time.Second
+
+func (srv *Server) draining() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return srv.closed
 }
 
 // Close ends all sessions at once and returns when nothing of the server runs any more.

@@ -184,6 +184,13 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 	conn.Serve(p)
 }
 
+// upgrading tells whether the client is about to change over.
+func (s *Session) upgrading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probe != nil
+}
+
 // dropProbeLocked gives an upgrade up. The session goes on.
 func (s *Session) dropProbeLocked() {
 	if s.probe != nil {

@@ -27,6 +27,7 @@ type sockets struct {
 	log      *slog.Logger
 	access   *slog.Logger
 	draining atomic.Bool
+	parted   chan struct{} // closed when drain has closed the sessions of io
 }
 
 // newSockets returns nil for a backend that speaks no WebSocket.
@@ -37,7 +38,7 @@ func (w *Worker) newSockets(f *kin) (*sockets, error) {
 	config := w.config.WebSocket
 	config.Logger, config.Groups = w.log, w.groups
 	config.MaxConnections = w.config.Limits.WithDefaults().Connections
-	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, kin: f}
+	s := &sockets{log: w.log, access: w.config.AccessLog, handler: ws.HandlerOf(w.app), before: w.backend.WebSocket == UpgradeBefore, kin: f, parted: make(chan struct{})}
 	var err error
 	if s.io, s.broker, err = w.socketIO(f); err != nil {
 		return nil, err
@@ -146,9 +147,22 @@ func (s *sockets) drain(ctx context.Context) error {
 	if s.io != nil {
 		// First, so that its clients and the app are told why; and polls are requests
 		// that would not end by themselves.
-		if err := s.io.Drain(ctx); err != nil {
+		err := s.io.Drain(ctx)
+		close(s.parted)
+		if err != nil {
 			return err
 		}
 	}
 	return ws.Drain(ctx, s.engine)
+}
+
+// awaitSessions returns when drain has closed the Socket.IO sessions, or ctx ends.
+func (s *sockets) awaitSessions(ctx context.Context) {
+	if s.io == nil {
+		return
+	}
+	select {
+	case <-s.parted:
+	case <-ctx.Done():
+	}
 }

@@ -237,14 +237,14 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if w.config.Spawn > 0 {
 		w.log.Info(fmt.Sprintf("Spawning method: %d", w.config.Spawn))
 	}
-	stopAccepting := func() error {
-		defer accepting.Wait()
+	stopTaking := func() {
 		kin.stopTaking()
-		return listeners.Close()
+		accepting.Wait()
 	}
 	defer func() {
 		_ = engine.Close()
-		_ = stopAccepting()
+		_ = listeners.Close()
+		stopTaking()
 	}()
 	notify := notifier{w.log}
 	notify.ready()
@@ -252,7 +252,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	reason, err := w.wait(ctx, signals, failed)
 	if ended := (*EndedError)(nil); errors.As(err, &ended) {
 		// The requests that were in flight still get their 502.
-		return errors.Join(err, w.drain(engine, kin, sockets, stopAccepting, signals, again))
+		return errors.Join(err, w.drain(engine, kin, sockets, listeners.Close, stopTaking, signals, again))
 	}
 	if err != nil {
 		return err
@@ -269,7 +269,7 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	if reason == restart {
 		return nil
 	}
-	return w.drain(engine, kin, sockets, stopAccepting, signals, again)
+	return w.drain(engine, kin, sockets, listeners.Close, stopTaking, signals, again)
 }
 
 // closeTimeout bounds how long handlers may take with the end of their WebSockets.
@@ -286,7 +286,7 @@ const (
 // drain ends the engine. While a reload waits for idle connections the worker goes on to
 // accept: it may be the only one, and what is accepted now is answered now. A signal to
 // stop turns a reload into a stop; the one after ends the drain at once.
-func (w *Worker) drain(engine engine, kin *kin, sockets *sockets, stopAccepting func() error, signals *signals, again *reexec) error {
+func (w *Worker) drain(engine engine, kin *kin, sockets *sockets, stopAccepting func() error, stopTaking func(), signals *signals, again *reexec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.config.GracefulTimeout)
 	defer cancel()
 	reloading, stops := again.wanted, 0
@@ -322,6 +322,11 @@ func (w *Worker) drain(engine engine, kin *kin, sockets *sockets, stopAccepting 
 		idle = min(idle, reloadIdle)
 	}
 	closed := stopAccepting()
+	if sockets != nil {
+		// Until then siblings give it the polls of its sessions.
+		sockets.awaitSessions(ctx)
+	}
+	stopTaking()
 	err := engine.Drain(ctx, idle)
 	waiting.Wait()
 	if ended(); stops >= second {

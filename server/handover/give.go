@@ -36,8 +36,15 @@ func (e *Exchange) Offer(fd int, read []byte) error {
 	return nil
 }
 
+// errAsked: a sibling has given the connection with a request, which is this worker's to
+// serve. To offer that would have it come back, and go again, until one of the two ends.
+var errAsked = errors.New("the connection has a request for this worker")
+
 // OfferConn is Offer for a connection of package net, of which nothing is read.
 func (e *Exchange) OfferConn(nc net.Conn) error {
+	if c, ok := nc.(*resumed); ok && len(c.read) > 0 && !c.offered {
+		return errAsked
+	}
 	socket, read, err := bare(nc, nil)
 	if err != nil {
 		return err

@@ -38,6 +38,10 @@ test: setup ## every test, under the race detector
 soak: setup ## rolling restarts under load, for half a minute under each manager
 	SOAK=30s $(GO) test -count=1 -v -run TestRollingRestart ./webtest
 
+.PHONY: soak-siblings
+soak-siblings: setup ## 5 workers, 500 Socket.IO clients: each replaced once, one killed, and every event counted
+	SOAK_SIBLINGS=60s $(GO) test -count=1 -v -timeout $(TEST_TIMEOUT) -run 'TestSiblingsReplaced|TestSiblingKilled' ./webtest
+
 .PHONY: man
 man: ## the manual page, build/chaussette.1
 	@mkdir -p build

@@ -28,6 +28,12 @@ type supervisor struct {
 
 func startSupervisor(t *testing.T, network string) *supervisor {
 	t.Helper()
+	return superviseProgram(t, network, 3, webtest.Build(t, webtest.Chaussette)+" --fd 0 --access-log -")
+}
+
+// superviseProgram has supervisord run n processes of a command, on descriptor 0.
+func superviseProgram(t *testing.T, network string, n int, command string) *supervisor {
+	t.Helper()
 	if _, err := exec.LookPath("supervisord"); err != nil {
 		t.Fatalf("%v: make setup installs it", err)
 	}
@@ -62,12 +68,13 @@ supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 serverurl = unix://%[1]s/control.sock
 
 [fcgi-program:web]
-command = %[2]s --fd 0 --access-log -
+command = %[2]s
 socket = %[3]s
 process_name = %%(program_name)s_%%(process_num)d
-numprocs = 3
+numprocs = %[5]d
+stopwaitsecs = 15
 environment = GORACE="atexit_sleep_ms=0"
-`, folder, webtest.Build(t, webtest.Chaussette), socket, currentUser())
+`, folder, command, socket, currentUser(), n)
 	if err := os.WriteFile(filepath.Join(folder, "conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +89,7 @@ environment = GORACE="atexit_sleep_ms=0"
 			t.Log(regexp.MustCompile(`.* request remote=.*\n`).ReplaceAllString(s.logs(), "")) // there are many
 		}
 	})
-	s.eventually("three workers run", func() bool { return strings.Count(s.ctl("status"), "RUNNING") == 3 })
+	s.eventually("the workers run", func() bool { return strings.Count(s.ctl("status"), "RUNNING") == n })
 	return s
 }
 

@@ -1,10 +1,15 @@
-// Many clients of several workers: node siblings.js URL CLIENTS
+// Many clients of several workers: node siblings.js URL CLIENTS [strict]
 // Half of them stay on polling, where each request is a connection of its own. Commands
 // come on standard input, a line each, and each is answered by one line of JSON:
 //
 //	connect          opens the clients: {connected, errors, pids}
 //	emit N           N emits by clients in turn: {emitted, missing, doubled}
-//	begin            emits until `end`, which answers as emit does, with {failed, away}
+//	begin [PAUSE]    emits, every so many milliseconds, until `end` or `stop`
+//	end              answers as emit does, with {away, notRecovered, longest}
+//	stop             {certain, uncertain}: which emits were acknowledged, and which not
+//	check IDS        IDS is the answers of stop, of all processes together: waits for them, and
+//	                 answers {received, missing, doubled, of}: what came of certain ones, and
+//	                 how many clients have each uncertain one
 //	ask              the requests among workers: {count, answers, siblings}
 //	without PID N SIZE   N emits with SIZE bytes, by one client of each other worker in turn, to
 //	                 those of these workers that are on WebSocket (a poll may be in the hands of the
@@ -14,9 +19,11 @@
 const { io } = require('socket.io-client-4');
 
 const [url, wanted] = [process.argv[2], Number(process.argv[3])];
+const strict = process.argv[4] === 'strict'; // a refused attempt to come back is an error as well
 const clients = [];
 let errors = 0;
 let next = 0; // the number of the next emit
+const uncertain = new Set(); // those of which nobody knows
 const certain = new Set(); // the emits that a worker has acknowledged
 let running = null;
 
@@ -37,14 +44,14 @@ function client(i) {
     if (!socket.recovered) c.lost = true;
   });
   socket.on('disconnect', (reason) => { c.away++; c.since = Date.now(); if (process.env.VERBOSE) console.error(i, reason); });
-  socket.on('connect_error', (e) => { if (!c.away) { errors++; console.error(i, e.message, e.description); } });
+  socket.on('connect_error', (e) => { if (!c.away || strict) { errors++; console.error(i, e.message, e.description); } });
   return c;
 }
 
 const connected = (c) => c.socket.connected || new Promise((done) => c.socket.once('connect', done));
 
 async function emit() {
-  const id = String(next++);
+  const id = `${process.pid}-${next++}`;
   const there = clients.filter((c) => c.socket.connected);
   if (there.length === 0) return new Promise((r) => setTimeout(r, 10));
   const c = there[next % there.length];
@@ -52,7 +59,7 @@ async function emit() {
     if (next % 7) await c.socket.timeout(5000).emitWithAck('say', id);
     else await c.socket.timeout(5000).emitWithAck('say with a blob', id, Buffer.from(id));
     certain.add(id);
-  } catch { /* it was away just then: the emit may have happened, or not */ }
+  } catch { uncertain.add(id); /* it was away just then: the emit may have happened, or not */ }
 }
 
 // settled waits until everybody has everything, or nothing comes any more.
@@ -102,9 +109,9 @@ const commands = {
     await settled();
     return result();
   },
-  async begin() {
+  async begin(pause = 5) {
     let more = true;
-    const done = (async () => { while (more) { await emit(); await new Promise((r) => setTimeout(r, 5)); } })();
+    const done = (async () => { while (more) { await emit(); await new Promise((r) => setTimeout(r, Number(pause))); } })();
     running = { end: () => { more = false; return done; } };
     return {};
   },
@@ -112,6 +119,20 @@ const commands = {
     await running.end();
     await settled();
     return result();
+  },
+  async stop() {
+    await running.end();
+    return { certain: [...certain], uncertain: [...uncertain] };
+  },
+  async check(ids) {
+    const all = JSON.parse(ids);
+    for (const id of all.certain) certain.add(id);
+    await settled();
+    const r = result();
+    r.received = 0;
+    for (const c of clients) for (const id of all.certain) r.received += c.got.get(id) || 0;
+    r.of = all.uncertain.map((id) => clients.filter((c) => c.got.has(id)).length);
+    return r;
   },
   async ask() {
     const s = clients[0].socket;

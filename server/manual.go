@@ -119,6 +119,9 @@ and so on. The command line wins.
 **3**
 : the application, the socket or a hook could not be opened
 
+**4**
+: the process of a Python application crashed, and **--child-restart** is not given
+
 `
 
 // defaultOf is what an option is when it is not given, as it is written on the command line.

@@ -415,6 +415,23 @@ func TestHandshakes(t *testing.T) {
 	}
 }
 
+// The next ping follows the answer by the interval, also where a client may take longer
+// than that to answer: it expects a ping within both times together.
+func TestPingsWithALongTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &recorder{}
+		srv := engineio.NewServer(h, &engineio.Options{PingInterval: time.Second, PingTimeout: 30 * time.Second})
+		defer srv.Close()
+		_, url := open(t, srv, h, "EIO=4")
+		for range 3 {
+			poll := serve(t, srv, newExchange("GET", url, ""))
+			time.Sleep(1500 * time.Millisecond)
+			poll.want(t, http.StatusOK, "2")
+			serve(t, srv, newExchange("POST", url, "3")).want(t, http.StatusOK, "ok")
+		}
+	})
+}
+
 // In 0.9 a poll ends now and then, and one that waits is told of what ends the session.
 func TestExchange09(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,7 +29,7 @@ func (s *Session) beginLocked() {
 	s.armLocked()
 }
 
-// heardLocked notes that a packet came. The timer is left as it is: it finds out.
+// heardLocked notes that a packet came. The timer is left as it is where it finds out.
 func (s *Session) heardLocked(typ PacketType) error {
 	o := s.server.options
 	switch s.revision {
@@ -39,6 +39,9 @@ func (s *Session) heardLocked(typ PacketType) error {
 			return errDirection
 		case PacketPong:
 			s.limit, s.beat = 0, s.server.now()+int64(o.PingInterval)
+			if o.PingTimeout > o.PingInterval {
+				s.armLocked() // the timer is set for the answer, which comes after the next ping
+			}
 		}
 	case Revision3:
 		if typ == PacketPong {

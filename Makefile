@@ -53,7 +53,9 @@ bench: bench-http bench-accept bench-siblings bench-ws bench-socketio bench-wsgi
 .PHONY: bench-http
 bench-http: build ## the HTTP engines next to bare net/http: CPU per request
 	scripts/setup bench-http
-	$(GO) run ./bench/http -chaussette bin/chaussette
+	@mkdir -p build/bench
+	$(GO) build -C bench/peers -o ../../build/bench/ ./fasthttp-hello
+	$(GO) run ./bench/http -chaussette bin/chaussette -peers build/bench
 
 .PHONY: bench-accept
 bench-accept: build ## how 4 workers share the connections of one socket

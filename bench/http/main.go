@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,6 +28,7 @@ var (
 	binary      = flag.String("chaussette", "bin/chaussette", "the worker's `program`")
 	rounds      = flag.Int("rounds", 7, "measurements of each server")
 	seconds     = flag.Int("seconds", 4, "length of a measurement")
+	peers       = flag.String("peers", "", "the `folder` of fasthttp-hello; empty leaves it out")
 	connections = flag.Int("connections", 64, "keep-alive connections")
 	bare        = flag.Bool("bare", false, "be the bare net/http server (the program starts itself so)")
 )
@@ -45,6 +47,10 @@ func main() {
 		{name: "net/http, bare", command: []string{self, "-bare"}},
 		{name: "chaussette --backend http", command: []string{*binary, "--port", "0", "--backend", "http"}},
 		{name: "chaussette --backend waitress", command: []string{*binary, "--port", "0", "--backend", "waitress"}},
+		{name: "chaussette --backend bjoern", command: []string{*binary, "--port", "0", "--backend", "bjoern"}},
+	}
+	if *peers != "" {
+		servers = append(servers, &server{name: "fasthttp", command: []string{filepath.Join(*peers, "fasthttp-hello")}})
 	}
 	for round := range *rounds {
 		for i := range servers { // another one is first each time
@@ -75,6 +81,8 @@ type server struct {
 	command []string
 	micros  []float64 // CPU per request, a round
 	rates   []float64
+	bytes   []float64 // of memory for each idle connection
+	beside  []float64 // rate beside idle connections, of the rate without
 }
 
 // measure starts the server, loads it, and ends it.
@@ -113,7 +121,59 @@ func (s *server) measure() error {
 	}
 	s.micros = append(s.micros, float64((after-before).Microseconds())/requests)
 	s.rates = append(s.rates, requests/float64(*seconds))
+	return s.idle(cmd.Process.Pid, port)
+}
+
+// idle opens connections that ask once and wait then, and notes what each takes of memory;
+// and how many requests are answered beside them.
+func (s *server) idle(pid int, port string) error {
+	const count = 5_000
+	before, err := resident(pid)
+	if err != nil {
+		return err
+	}
+	conns := make([]net.Conn, 0, count)
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}()
+	answer := make([]byte, 4096)
+	for range count {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, c)
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			return err
+		}
+		if _, err := c.Read(answer); err != nil {
+			return err
+		}
+	}
+	after, err := resident(pid)
+	if err != nil {
+		return err
+	}
+	s.bytes = append(s.bytes, float64(after-before)/count)
+	requests, err := s.load("http://127.0.0.1:"+port+"/", *seconds)
+	if err != nil {
+		return err
+	}
+	s.beside = append(s.beside, requests/float64(*seconds)/s.rates[len(s.rates)-1])
 	return nil
+}
+
+// resident is the memory that a process has, in bytes (proc(5), statm).
+func resident(pid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
+	return pages * os.Getpagesize(), err
 }
 
 var port = regexp.MustCompile(`Serving on \S*:(\d+)`)
@@ -169,15 +229,15 @@ func cpu(pid int) (time.Duration, error) {
 
 func print(servers []*server) {
 	fmt.Printf("%d connections, %d rounds of %d s, the servers in turn; medians.\n\n", *connections, *rounds, *seconds)
-	fmt.Println("| server | CPU us/request | times net/http | requests/s |")
-	fmt.Println("| --- | ---: | ---: | ---: |")
+	fmt.Println("| server | CPU us/request | times net/http | requests/s | beside 5,000 idle | bytes for an idle one |")
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: |")
 	for _, s := range servers {
 		// The ratio is taken round by round: both saw the same machine.
 		var ratios []float64
 		for i := range s.micros {
 			ratios = append(ratios, s.micros[i]/servers[0].micros[i])
 		}
-		fmt.Printf("| %s | %.1f | %.2f | %.0f |\n", s.name, median(s.micros), median(ratios), median(s.rates))
+		fmt.Printf("| %s | %.1f | %.2f | %.0f | %.2f | %.0f |\n", s.name, median(s.micros), median(ratios), median(s.rates), median(s.beside), median(s.bytes))
 	}
 }
 

@@ -335,10 +335,13 @@ func (c *conn) lateLocked() {
 func (c *conn) lateBodyLocked(x *Exchange) {
 	timeout := c.server.options.Limits.BodyTimeout
 	silent := c.io.SilentLocked()
+	if x.pipe != nil {
+		silent = min(silent, time.Since(x.pipe.asked)) // for so long it was waited for
+	}
 	switch {
 	case x.answered: // only the rest of the body is waited for
 		c.lingerLocked()
-	case timeout <= 0 || x.pipe == nil || x.pipe.fullLocked():
+	case timeout <= 0 || x.pipe == nil || x.pipe.paused:
 		c.io.SetDeadline(max(timeout, time.Second)) // the app takes its time
 	case silent < timeout:
 		c.io.SetDeadline(timeout - silent)

@@ -15,12 +15,10 @@ type pipe struct {
 	err     error  // comes behind b: io.EOF is the end
 	asks    bool   // the client waits for 100 Continue
 	dropped bool   // nobody reads any more
-	paused  bool   // the loop does not read, since b is full
+	paused  bool   // the loop does not read: nobody has asked for more than there is
+	asked   time.Time
 	wake    chan struct{}
 }
-
-// maxPipe bounds what is read ahead of the handler, in bytes.
-const maxPipe = 256 << 10
 
 func (p *pipe) signal() {
 	select {
@@ -28,8 +26,6 @@ func (p *pipe) signal() {
 	default:
 	}
 }
-
-func (p *pipe) fullLocked() bool { return p.paused }
 
 // failLocked ends the body with an error, unless it has ended.
 func (p *pipe) failLocked(err error) {
@@ -98,7 +94,8 @@ func (x *Exchange) took(data []byte) {
 		p.b = append(p.b, data...)
 		if done {
 			p.failDoneLocked()
-		} else if len(p.b) > maxPipe && !p.paused {
+		} else if !p.paused {
+			// Nothing is read ahead: a handler may have somebody else read the rest.
 			p.paused = true
 			c.io.PauseLocked()
 		}
@@ -148,7 +145,7 @@ func (x *Exchange) stream(head *Head, raw, b []byte) []byte {
 	if x.left = head.Length; head.Length == Chunked {
 		x.chunks = &chunks{}
 	}
-	x.pipe = &pipe{wake: make(chan struct{}, 1), asks: head.Continue && len(b) == 0}
+	x.pipe = &pipe{wake: make(chan struct{}, 1), asked: time.Now(), asks: head.Continue && len(b) == 0}
 	x.head, x.raw = head, raw
 	w := newResponse(x, head, raw)
 	x.head, x.raw = nil, nil
@@ -206,10 +203,6 @@ func (w *response) readPipe(b []byte) (int, error) {
 			if p.b = p.b[n:]; len(p.b) == 0 {
 				p.b = nil
 			}
-			if p.paused && len(p.b) < maxPipe/2 {
-				p.paused = false
-				c.io.ResumeLocked()
-			}
 			c.io.Unlock()
 			return n, nil
 		case p.err != nil:
@@ -223,6 +216,10 @@ func (w *response) readPipe(b []byte) (int, error) {
 			if !x.started && x.minor > 0 {
 				_ = c.io.WriteLocked(continueLine, nil, false)
 			}
+		}
+		if p.paused {
+			p.paused, p.asked = false, time.Now()
+			c.io.ResumeLocked()
 		}
 		c.io.Unlock()
 		if err := w.await(p.wake, w.readDeadline.Load()); err != nil {

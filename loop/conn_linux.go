@@ -37,6 +37,7 @@ const (
 	armed    bits = 1 << iota // the loop's epoll knows of the Conn
 	writing                   // and tells when it can be written
 	busy                      // its Owner is called on a goroutine that does not lead the loop
+	reading                   // the loop reads, and Data is called next
 	left                      // the Owner lets the loop call Data again before it returns
 	claimed                   // the Owner runs the Conn itself
 	paused                    // the Owner wants no data
@@ -392,29 +393,34 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		c.mu.Unlock() // the event is older than the pause
 		return
 	}
+	c.bits |= reading
 	c.mu.Unlock()
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buffer[0])), uintptr(len(w.buffer)), 0, 0, 0)
+	c.mu.Lock()
+	c.bits &^= reading
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
+		c.mu.Unlock()
 		return
 	case errno != 0:
-		c.mu.Lock()
 		c.endLocked(c.cause(errno))
 		return
 	case n == 0:
-		if h, ok := c.owner.(HalfCloser); ok && h.PeerEnded() {
-			c.mu.Lock()
-			c.PauseLocked() // there is nothing more to read
+		if h, ok := c.owner.(HalfCloser); ok {
 			c.mu.Unlock()
-			return
+			stays := h.PeerEnded()
+			c.mu.Lock()
+			if c.fd < 0 {
+				c.mu.Unlock()
+				return
+			}
+			if stays {
+				c.PauseLocked() // there is nothing more to read
+				c.mu.Unlock()
+				return
+			}
 		}
-		c.mu.Lock()
 		c.endLocked(c.cause(io.EOF))
-		return
-	}
-	c.mu.Lock()
-	if c.fd < 0 { // it was closed, or taken out, by who runs it beside the loop
-		c.mu.Unlock()
 		return
 	}
 	if gather {
@@ -549,8 +555,12 @@ func (c *Conn) StartLocked() {
 	c.armLocked()
 }
 
+// ReadingLocked reports that the loop has something in its hands that Data is about to be
+// called with, if it is not nothing.
+func (c *Conn) ReadingLocked() bool { return c.bits&reading != 0 }
+
 // DetachLocked takes the descriptor from the loop, or returns -1 if the Conn is closed. The
-// Owner is called no more. It may be called while Data runs.
+// Owner is called no more. It may be called while Data runs, and not while ReadingLocked.
 func (c *Conn) DetachLocked() int {
 	fd := c.fd
 	if fd < 0 || c.bits&cut != 0 {

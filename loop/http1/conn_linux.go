@@ -123,7 +123,6 @@ func (c *conn) feed(b []byte) {
 			if c.more == nil {
 				c.bits &^= feeding
 				if c.server.giving.Load() != nil && c.x == nil {
-					c.io.FlushLocked() // what was answered last
 					c.handOverLocked()
 				}
 				c.io.Unlock()
@@ -446,7 +445,11 @@ func (c *conn) waitingLocked() bool {
 func (c *conn) handOverLocked() bool {
 	give := c.server.giving.Load()
 	fd := c.io.FDLocked()
-	if give == nil || fd < 0 || !c.waitingLocked() || c.bits&(refused|feeding) != 0 || unread(fd) != 0 {
+	if give == nil || fd < 0 {
+		return false
+	}
+	c.io.FlushLocked() // the last answer, if the loop is about to send it
+	if !c.waitingLocked() || c.bits&(refused|feeding) != 0 || c.io.ReadingLocked() || unread(fd) != 0 {
 		return false
 	}
 	if !(*give)(fd) {

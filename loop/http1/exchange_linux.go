@@ -556,7 +556,7 @@ func (x *Exchange) Detach() (fd int, rest []byte) { return x.detach(x.body) }
 func (x *Exchange) detach(unread []byte) (fd int, rest []byte) {
 	c := x.conn
 	c.io.Lock()
-	for x.pipe != nil && c.bits&feeding != 0 {
+	for c.io.ReadingLocked() || x.pipe != nil && c.bits&feeding != 0 {
 		// The loop has something of it in its hands, which it is about to pass on.
 		c.io.Unlock()
 		runtime.Gosched()

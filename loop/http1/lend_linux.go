@@ -24,7 +24,7 @@ func (r *bodyReader) ReadBy(read func(c net.Conn, limit int64, toTheEnd bool, pa
 	}
 	c.io.Lock()
 	c.io.PauseLocked()
-	for c.bits&feeding != 0 {
+	for c.bits&feeding != 0 || c.io.ReadingLocked() {
 		// The loop has something of it in its hands, which it is about to pass on.
 		c.io.Unlock()
 		runtime.Gosched()

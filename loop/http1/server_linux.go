@@ -109,6 +109,9 @@ func (s *Server) Take(fd int, read []byte, peer *Peer) error {
 		}
 		c.bits |= refused
 	}
+	if len(read) > 0 {
+		c.bits |= feeding | spoken // whoever looks sees that it has something to do
+	}
 	if err := s.group.Add(&c.io, c, fd); err != nil {
 		unix.Close(fd)
 		return err
@@ -117,7 +120,8 @@ func (s *Server) Take(fd int, read []byte, peer *Peer) error {
 	c.io.SetDeadline(cmpTimeout(o.Limits.HeaderTimeout, o.Limits.IdleTimeout))
 	if len(read) > 0 {
 		go func() { // a handler may take its time
-			c.Data(read)
+			c.io.Lock()
+			c.feed(read)
 			c.start()
 		}()
 		return nil

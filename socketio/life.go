@@ -266,19 +266,24 @@ func (s *Socket) connectData() []byte {
 	return append(data, '}')
 }
 
-// enter tells the client that it is in, and makes it so unless it is gone.
+// enter makes the client one of the namespace's, unless it is gone, and tells it.
 func (s *Socket) enter(data []byte) {
+	e := &early{}
+	s.mu.Lock()
+	if s.state == socketClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.early.Store(e)
+	s.state, s.entered = socketConnected, true
+	s.ns.adapter.Add(s)
+	s.mu.Unlock()
 	// In 0.9 the transport has greeted the client; for the root that was all.
 	if s.client.session.Revision() != engineio.Revision09 || s.ns.name != "/" {
 		_ = s.client.send(&parser.Packet{Type: parser.Connect, Namespace: s.ns.name, Data: data})
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state == socketClosed {
-		return
-	}
-	s.state, s.entered = socketConnected, true
-	s.ns.adapter.Add(s)
+	e.release(s.client.session)
+	s.early.Store(nil)
 }
 
 // recover brings back the session that the client says it had.

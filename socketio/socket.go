@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chaussette/chaussette/socketio/adapter"
@@ -22,6 +23,7 @@ type Socket struct {
 	client     *client
 	auth       string // JSON, or empty
 	membership adapter.Membership
+	early      atomic.Pointer[early] // while it enters
 
 	mu      sync.Mutex // guards what follows
 	state   socketState
@@ -321,6 +323,9 @@ func (s *Socket) Deliver(p *adapter.Packet, f adapter.Flags) bool {
 	if prepared == nil {
 		return false
 	}
+	if e := s.early.Load(); e != nil && e.keep(prepared) {
+		return true
+	}
 	_ = s.client.session.SendPrepared(prepared)
 	return true
 }
@@ -341,7 +346,9 @@ func (s *Socket) DeliverTo(sockets []adapter.Socket, p *adapter.Packet, f adapte
 			spoken, prepared = to.client.parser, to.prepared(p)
 		}
 		if prepared != nil {
-			fan.Send(to.client.session, prepared)
+			if e := to.early.Load(); e == nil || !e.keep(prepared) {
+				fan.Send(to.client.session, prepared)
+			}
 			took = append(took, to)
 		}
 	}

@@ -135,8 +135,19 @@ const commands = {
     return r;
   },
   async ask() {
-    const s = clients[0].socket;
-    return { count: await s.emitWithAck('count'), answers: await s.emitWithAck('ask all'), siblings: await s.emitWithAck('siblings') };
+    // A worker that has just come back may be asked once more; for an answer that does not
+    // come at all nobody waits for ever.
+    const reply = async (event) => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await clients[0].socket.timeout(10000).emitWithAck(event);
+        } catch (e) {
+          console.error(`${event}: ${e.message}`);
+          if (tries === 3) throw e;
+        }
+      }
+    };
+    return { count: await reply('count'), answers: await reply('ask all'), siblings: await reply('siblings') };
   },
   async without(pid, n, size) {
     const these = clients.filter((c) => c.pid !== Number(pid) && c.socket.io.engine.transport.name === 'websocket');
@@ -156,7 +167,7 @@ const commands = {
     return { emitted, missing, longest };
   },
   async fewest() {
-    const known = await Promise.all(clients.map((c) => c.socket.emitWithAck('siblings').catch(() => [])));
+    const known = await Promise.all(clients.map((c) => c.socket.timeout(10000).emitWithAck('siblings').catch(() => [])));
     return { count: Math.min(...known.map((all) => all?.length ?? 0)) };
   },
   pids,

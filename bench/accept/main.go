@@ -49,7 +49,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	chaussette := []string{*binary, "--fd", "3", "--backend", *backend}
+	// The sockets between siblings would be counted as connections.
+	chaussette := []string{*binary, "--fd", "3", "--backend", *backend, "--no-siblings"}
 	fmt.Printf("%d workers on one socket, %d connections kept open, %d a second.\n\n", *workers, *connections, *rate)
 	fmt.Printf("| worker accepts with | socket |%s max/min |\n", strings.Repeat(" |", *workers))
 	fmt.Printf("| --- | --- |%s ---: |\n", strings.Repeat(" ---: |", *workers))

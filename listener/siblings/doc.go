@@ -38,7 +38,8 @@
 // descriptors that nobody has taken are closed.
 //
 // Two workers may have two connections, where each has connected to the other. Each sends
-// on one of them alone, so what it sends arrives in order.
+// on one of them alone, so what it sends arrives in order. When one of them ends the other is
+// still read to its end: there may be descriptors in it.
 //
 // # Those who are slow, stop or die
 //
@@ -46,5 +47,6 @@
 // without progress. Past that the sibling is dropped: [Siblings.Watch] says that it has
 // left. When it comes to itself it finds its connection closed, and connects again. What
 // was sent meanwhile it has not got; those who keep a state make it up when they hear
-// that it has joined. A sibling that dies is known to have left at once.
+// that it has joined. A sibling that dies is known to have left at once. A descriptor that
+// was not sent to one that leaves comes back ([Siblings.GiveBack]).
 package siblings

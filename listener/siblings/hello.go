@@ -87,7 +87,8 @@ func checkUser(c *net.UnixConn) error {
 	return nil
 }
 
-// keep makes c one of those that Close closes; it is false after that.
+// keep makes c, which nobody's hello has come on, one of those that Close closes; it is false
+// after that.
 func (s *Siblings) keep(c *net.UnixConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +200,8 @@ func (s *Siblings) join(h hello, c *net.UnixConn, r *reader, answer bool) error 
 				return errClosing
 			}
 		}
-		p.tasks.Add(1) // before anybody can bury it
+		delete(s.conns, c) // it is the peer's
+		p.tasks.Add(1)     // before anybody can bury it
 		s.mu.Unlock()
 		defer p.tasks.Done()
 		if first {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -122,6 +123,15 @@ type worker struct {
 	changed *sync.Cond
 	got     []siblings.Message
 	events  []string // "+tag" and "-tag"
+	back    []string // what was given back
+
+	hold atomic.Pointer[hold]
+}
+
+// hold has a worker stop at its next message.
+type hold struct {
+	there chan<- struct{} // closed when it has come
+	until <-chan struct{}
 }
 
 type lockedBuffer struct {
@@ -155,9 +165,22 @@ func open(t *testing.T, o siblings.Options) *worker {
 	}
 	w.Siblings = s
 	s.Take(siblings.Testing, func(m siblings.Message) {
+		if h := w.hold.Swap(nil); h != nil {
+			close(h.there)
+			<-h.until
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.got = append(w.got, m)
+		w.changed.Broadcast()
+	})
+	s.GiveBack(siblings.Testing, func(_ siblings.Tag, payload []byte, fd int) {
+		file := os.NewFile(uintptr(fd), "given back")
+		_, _ = file.Write(payload)
+		_ = file.Close()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.back = append(w.back, string(payload))
 		w.changed.Broadcast()
 	})
 	s.Watch(func(tag siblings.Tag, joined bool) {

@@ -24,6 +24,7 @@ type peer struct {
 	conns   []*net.UnixConn
 	queue   []item
 	size    int
+	unsent  []item        // with descriptors, of one that has been dropped
 	writing bool          // what was taken from the queue is not all sent
 	more    chan struct{} // holds a value when the queue is not empty
 	done    chan struct{} // closed when it is dropped
@@ -78,7 +79,8 @@ func (p *peer) push(i item) error {
 	return nil
 }
 
-// drop ends the peer, once.
+// drop ends the peer, once. Its connections are not closed, but shut down: what the sibling
+// has sent is read to the end, by those who read, since there may be descriptors in it.
 func (p *peer) drop(reason error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,17 +90,23 @@ func (p *peer) drop(reason error) {
 	p.reason = reason
 	close(p.done)
 	for _, c := range p.conns {
-		_ = c.Close()
+		_ = c.CloseWrite()
+		_ = c.CloseRead()
 	}
-	for _, i := range p.queue {
-		if i.fd >= 0 {
-			closeFD(i.fd)
-		}
-	}
+	p.keepLocked(p.queue)
 	p.queue, p.size = nil, 0
 	if p.idle != nil && !p.writing {
 		close(p.idle)
 		p.idle = nil
+	}
+}
+
+// keepLocked remembers what has not been sent and has descriptors. mu is held.
+func (p *peer) keepLocked(items []item) {
+	for _, i := range items {
+		if i.fd >= 0 {
+			p.unsent = append(p.unsent, i)
+		}
 	}
 }
 
@@ -146,14 +154,17 @@ func (p *peer) write(c *net.UnixConn) {
 				return
 			}
 		}
-		err := p.send(c, batch)
-		clear(batch)
+		sent, err := p.send(c, batch)
 		if err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				err = errSlow
 			}
+			p.mu.Lock()
+			p.keepLocked(batch[sent:])
+			p.mu.Unlock()
 			p.drop(err)
 		}
+		clear(batch)
 	}
 }
 
@@ -182,42 +193,38 @@ func (p *peer) take(batch []item) []item {
 	return batch
 }
 
-// send writes batch. Descriptors are closed, sent or not.
-func (p *peer) send(c *net.UnixConn, batch []item) (err error) {
-	defer func() {
-		for _, i := range batch {
-			if i.fd >= 0 {
-				closeFD(i.fd)
-			}
-		}
-	}()
+// send writes batch, and returns how many items of it are on their way, whose descriptors
+// are closed here.
+func (p *peer) send(c *net.UnixConn, batch []item) (sent int, err error) {
 	_ = c.SetWriteDeadline(time.Now().Add(p.siblings.options.StallTimeout))
 	var plain net.Buffers
-	for _, i := range batch {
+	for n, i := range batch {
 		if i.fd < 0 {
 			plain = append(plain, i.frame)
 			continue
 		}
 		if _, err := plain.WriteTo(c); err != nil {
-			return err
+			return n, err
 		}
 		plain = nil
-		n, _, err := c.WriteMsgUnix(i.frame, syscall.UnixRights(i.fd), nil)
+		written, _, err := c.WriteMsgUnix(i.frame, syscall.UnixRights(i.fd), nil)
 		if err != nil {
-			return err
+			return n, err
 		}
-		if n < len(i.frame) {
-			if _, err := c.Write(i.frame[n:]); err != nil {
-				return err
+		closeFD(i.fd)
+		if written < len(i.frame) {
+			if _, err := c.Write(i.frame[written:]); err != nil {
+				return n + 1, err
 			}
 		}
 	}
 	_, err = plain.WriteTo(c)
-	return err
+	return len(batch), err
 }
 
-// read handles what comes on c, until it ends; then the peer is dropped.
+// read handles what comes on r, until it ends; then the peer is dropped.
 func (p *peer) read(r *reader) {
+	defer r.conn.Close()
 	defer r.close()
 	s := p.siblings
 	<-p.met
@@ -251,9 +258,6 @@ func (s *Siblings) bury(p *peer) {
 	p.tasks.Wait()
 	s.mu.Lock()
 	delete(s.peers, p.tag)
-	for _, c := range p.conns {
-		delete(s.conns, c)
-	}
 	closed := s.closed
 	s.mu.Unlock()
 	theirs := errors.Is(p.reason, errEnded) || errors.Is(p.reason, syscall.ECONNRESET) || errors.Is(p.reason, syscall.EPIPE)
@@ -266,6 +270,12 @@ func (s *Siblings) bury(p *peer) {
 	}
 	s.tell(p.tag, false)
 	close(p.gone)
+	p.mu.Lock() // whoever drops it may still be at it
+	unsent := p.unsent
+	p.mu.Unlock()
+	for _, i := range unsent {
+		s.giveBack(p.tag, i)
+	}
 	if closed {
 		return
 	}
@@ -276,6 +286,15 @@ func (s *Siblings) bury(p *peer) {
 		wait = 0
 	}
 	s.dial(p.tag, wait, nil)
+}
+
+// giveBack has a descriptor go on where it came from.
+func (s *Siblings) giveBack(to Tag, i item) {
+	if back := s.handlers[i.frame[4]].back; back != nil {
+		back(to, i.frame[headerSize:], i.fd)
+		return
+	}
+	closeFD(i.fd)
 }
 
 // retry is how long it takes at first until a sibling is tried again, and maxRetry the

@@ -106,8 +106,8 @@ type Siblings struct {
 	watchers []func(Tag, bool)
 	peers    map[Tag]*peer
 	dialing  map[Tag]bool
-	strange  map[Tag]bool // of another version
-	conns    map[net.Conn]struct{}
+	strange  map[Tag]bool          // of another version
+	conns    map[net.Conn]struct{} // before their hello
 	closed   bool
 }
 
@@ -162,10 +162,17 @@ func (s *Siblings) Handle(k Kind, f func(Message)) { s.handlers[k] = handler{f: 
 // Take is Handle for messages that may come with a descriptor.
 func (s *Siblings) Take(k Kind, f func(Message)) { s.handlers[k] = handler{f: f, takes: true} }
 
+// GiveBack has f called for each message of this kind that was handed over to a sibling which
+// left, or was dropped, before it was sent. The descriptor is that which HandOver made, and
+// f's to close; without an f it is closed. f must not block. It is called before Start, and
+// after Take.
+func (s *Siblings) GiveBack(k Kind, f func(to Tag, payload []byte, fd int)) { s.handlers[k].back = f }
+
 // handler gets the messages of a kind.
 type handler struct {
 	f     func(Message)
 	takes bool // descriptors
+	back  func(to Tag, payload []byte, fd int)
 }
 
 // Watch has f called with true when a sibling has joined, before anything that it sends,
@@ -298,7 +305,7 @@ func (s *Siblings) Broadcast(k Kind, payload ...[]byte) ([]Tag, error) {
 const flushing = time.Second
 
 // Close leaves: what was sent before still arrives, if the siblings take it within a
-// second.
+// second; and what they have sent is handled.
 func (s *Siblings) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -318,6 +325,9 @@ func (s *Siblings) Close() error {
 	}
 	s.cancel()
 	_ = s.listener.Close()
+	for _, p := range peers {
+		p.drop(errClosing)
+	}
 	s.mu.Lock()
 	for c := range s.conns {
 		_ = c.Close()

@@ -241,6 +241,84 @@ func TestTooLarge(t *testing.T) {
 	a.wait("back", func() bool { return len(a.events) >= 3 })
 }
 
+// What a sibling has sent on one of two connections is taken, when the other ends first.
+func TestTwoConnections(t *testing.T) {
+	base := t.TempDir()
+	w := open(t, siblings.Options{Base: base})
+	reading, goOn := make(chan struct{}), make(chan struct{})
+	w.hold.Store(&hold{reading, goOn})
+	first, second := raw(t, base, w), raw(t, base, w)
+	for _, c := range []*net.UnixConn{first, second} {
+		if _, err := c.Write(hello(2, key, "ABCD")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err != nil { // its hello: it knows of this connection
+			t.Fatal(err)
+		}
+	}
+	if _, err := first.Write(frame(byte(siblings.Testing), 0, "first")); err != nil {
+		t.Fatal(err)
+	}
+	<-reading
+	r, wr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	_, _, err = first.WriteMsgUnix(frame(byte(siblings.Testing), 1, "with a descriptor"), syscall.UnixRights(int(wr.Fd())), nil)
+	_ = wr.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Close()
+	_ = first.Close()
+	for end := time.Now().Add(patience); w.Has("ABCD"); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the end is not noticed")
+		}
+	}
+	close(goOn)
+	w.event("-ABCD")
+	w.wait("the message", func() bool { return w.payloads() == "first with a descriptor" })
+	_ = syscall.Close(w.got[1].FD)
+}
+
+// A descriptor that was for one who is dropped comes back, and what was sent before it does
+// not.
+func TestGiveBack(t *testing.T) {
+	base := t.TempDir()
+	p := start(t, "echo", base, nil)
+	tag := siblings.Tag(p.line())
+	a := open(t, siblings.Options{Base: base, MaxQueue: 8 << 20})
+	a.event("+" + string(tag))
+	p.signal(syscall.SIGSTOP)
+	r, wr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i := range 3 {
+		if err := a.Send(tag, siblings.Testing, make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.HandOver(tag, siblings.Testing, []byte(fmt.Sprint(i)), int(wr.Fd())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = wr.Close()
+	if err := a.Send(tag, siblings.Testing, make([]byte, 8<<20)); !errors.Is(err, siblings.ErrGone) {
+		t.Fatal(err)
+	}
+	a.event("-" + string(tag))
+	a.wait("all", func() bool { return len(a.back) == 3 })
+	if got := strings.Join(a.back, " "); got != "0 1 2" {
+		t.Errorf("%q has come back", got)
+	}
+	if got, err := io.ReadAll(r); err != nil || string(got) != "012" { // and none is left open
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // raw is a connection to a worker that speaks by hand.
 func raw(t *testing.T, base string, w *worker) *net.UnixConn {
 	t.Helper()

@@ -65,6 +65,7 @@ func New(o *Options) *Exchange {
 	e.log = cmp.Or(e.log, slog.New(slog.DiscardHandler))
 	e.proxy = e.newProxy()
 	e.siblings.Take(siblings.Connections, e.receive)
+	e.siblings.GiveBack(siblings.Connections, e.takeBack)
 	e.siblings.Watch(e.watch)
 	e.tasks.Go(e.tellOn)
 	return e
@@ -152,6 +153,25 @@ func (e *Exchange) late(fd int, what byte, read []byte) {
 		if len(read) > 0 {
 			answer(fd, busy)
 		}
+	}
+}
+
+// takeBack deals with a connection that a sibling has not got, since it was dropped first.
+func (e *Exchange) takeBack(_ siblings.Tag, message []byte, fd int) {
+	what, _, read, err := parseConnection(message)
+	switch {
+	case err != nil: // not a message of this package
+		closeFD(fd)
+	case what == forSession:
+		answer(fd, gone)
+		closeFD(fd)
+	case e.offer(fd, read, what) == nil:
+		closeFD(fd)
+	case !e.deliver(Moved{FD: fd, Read: read, Offered: true}):
+		if len(read) > 0 {
+			answer(fd, busy)
+		}
+		closeFD(fd)
 	}
 }
 

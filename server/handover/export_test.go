@@ -44,3 +44,6 @@ func Messages() [][]byte {
 		appendLoad(nil, load{70000, true}),
 	}
 }
+
+// Load is the message of a worker that takes connections.
+func Load(conns int) []byte { return appendLoad(nil, load{conns, true}) }

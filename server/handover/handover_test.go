@@ -318,6 +318,62 @@ func TestNobody(t *testing.T) {
 	}
 }
 
+// A connection that a sibling was to have, which is dropped before it takes it, is served
+// where it is.
+func TestGivenBack(t *testing.T) {
+	base := t.TempDir()
+	a := start(t, base, nil)
+	stuck, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	goOn := make(chan struct{})
+	stuck.Handle(siblings.Testing, func(siblings.Message) { <-goOn })
+	stuck.Take(siblings.Connections, func(m siblings.Message) {
+		if m.FD >= 0 {
+			t.Error("the connection has arrived")
+		}
+	})
+	if err := stuck.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stuck.Close()
+	defer close(goOn)
+	if err := stuck.Send(a.tag, siblings.Connections, handover.Load(0)); err != nil {
+		t.Fatal(err)
+	}
+	a.conns.Store(100)
+	for end := time.Now().Add(patience); !a.exchange.Crowded(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the sibling is not heard")
+		}
+	}
+	fill := func(megabytes int) error {
+		for range megabytes {
+			if err := a.siblings.Send(stuck.Tag(), siblings.Testing, make([]byte, 1<<20)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := fill(8); err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, a.addr)
+	fmt.Fprint(c, "GET /lasting HTTP/1.1\r\nHost: h\r\n\r\n")
+	for end := time.Now().Add(patience); a.exchange.Counts().Offered == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection is not offered")
+		}
+	}
+	if err := fill(40); !errors.Is(err, siblings.ErrGone) {
+		t.Fatal(err)
+	}
+	if got := read(t, bufio.NewReader(c)); got != string(a.tag) {
+		t.Errorf("%s answers, want %s", got, a.tag)
+	}
+}
+
 // A connection that comes when the worker takes none any more is answered.
 func TestLate(t *testing.T) {
 	base := t.TempDir()

@@ -14,7 +14,8 @@ import (
 // them again when it goes on.
 func TestSiblingStopped(t *testing.T) {
 	const workers, clients = 3, 60
-	pool := webtest.StartProgram(t, webtest.Parent, workers, webtest.Build(t, "./siblingsapp"), nil, "--backend", "socketio")
+	pool := webtest.StartProgram(t, webtest.Parent, workers, webtest.Build(t, "./siblingsapp"), nil, "--backend", "socketio",
+		"--socketio-ping-interval", "5s", "--socketio-ping-timeout", "20s")
 	s := startSwarm(t, "http://"+pool.Addr.String(), clients)
 	there := s.connect(clients)
 	// One that has clients, and not all of them.
@@ -59,6 +60,13 @@ func TestSiblingStopped(t *testing.T) {
 	}
 	if r := s.do("without 0 20 100"); r.Emitted != 20 || r.Missing > 0 {
 		t.Errorf("of %d emits %d were missing after it went on", r.Emitted, r.Missing)
+	}
+	// A client that polls and came to another worker meanwhile has a new session. The old one
+	// counts, and owes an answer to whom asks all, until it has missed a heartbeat.
+	for end := time.Now().Add(2 * webtest.Patience); s.do("count").Count != clients; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("sessions stay that nobody has")
+		}
 	}
 	if r := s.do("ask"); r.Count != clients || r.Answers != clients-1 || len(r.Siblings) != workers-1 {
 		t.Errorf("%d sockets, %d answers, %d siblings", r.Count, r.Answers, len(r.Siblings))

@@ -11,6 +11,7 @@
 //	                 answers {received, missing, doubled, of}: what came of certain ones, and
 //	                 how many clients have each uncertain one
 //	ask              the requests among workers: {count, answers, siblings}
+//	count            the sockets of all workers: {count}
 //	without PID N SIZE   N emits with SIZE bytes, by one client of each other worker in turn, to
 //	                 those of these workers that are on WebSocket (a poll may be in the hands of the
 //	                 one without): {emitted, missing, longest: in milliseconds}
@@ -149,6 +150,7 @@ const commands = {
     };
     return { count: await reply('count'), answers: await reply('ask all'), siblings: await reply('siblings') };
   },
+  count: async () => ({ count: await clients[0].socket.timeout(10000).emitWithAck('count').catch(() => -1) }),
   async without(pid, n, size) {
     const these = clients.filter((c) => c.pid !== Number(pid) && c.socket.io.engine.transport.name === 'websocket');
     const senders = [...new Map(these.map((c) => [c.pid, c])).values()];

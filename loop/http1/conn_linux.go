@@ -238,7 +238,7 @@ func (c *conn) refuse(e *Error, head *Head, b []byte) {
 func (c *conn) begin(head *Head, raw, b []byte) []byte {
 	s := c.server
 	o := &s.options
-	x := newExchange(c, head, raw)
+	x := newExchange(c, head, raw, o.Direct != nil)
 	if o.AccessLog != nil {
 		x.log = newAccess(head, raw)
 	}
@@ -269,6 +269,9 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 	c.io.Lock()
 	x.behind = b
 	x.direct = o.Direct != nil && length <= DirectBody
+	if !x.direct && !o.Goroutines {
+		c.io.LeaveLocked()
+	}
 	c.io.Unlock()
 	if x.direct {
 		if o.Direct.ServeDirect(x) {
@@ -276,6 +279,9 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 		}
 		c.io.Lock()
 		x.direct = false
+		if !o.Goroutines {
+			c.io.LeaveLocked()
+		}
 		c.io.Unlock()
 	}
 	if o.Goroutines {
@@ -283,9 +289,6 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 		go x.take().serve(o.Handler)
 		return b
 	}
-	c.io.Lock()
-	c.io.LeaveLocked()
-	c.io.Unlock()
 	x.take().serve(o.Handler)
 	return b
 }
@@ -531,10 +534,8 @@ func tcpAddr(address unix.Sockaddr) *net.TCPAddr {
 	return nil
 }
 
-// context is where its requests have theirs from.
-func (c *conn) context() context.Context {
-	c.io.Lock()
-	defer c.io.Unlock()
+// contextLocked is where its requests have theirs from.
+func (c *conn) contextLocked() context.Context {
 	if c.peer != nil && c.peer.Context != nil {
 		return c.peer.Context
 	}

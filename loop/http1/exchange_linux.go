@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime"
 	"sync"
@@ -22,6 +23,8 @@ type Exchange struct {
 	head *Head
 	raw  []byte
 	body []byte
+
+	own *response // that of its turn, or nil
 
 	minor  uint8
 	isHead bool
@@ -43,6 +46,7 @@ type Exchange struct {
 	over      bool // there is nothing to answer any more: the client has gone, or has got it
 	pipe      *pipe
 	onGone    func(error)
+	taker     *response // of a handler, which is told in place of onGone
 	onSent    func()
 	file      *os.File // is being sent, and closed then
 	lent      bool     // somebody else writes the body, framing and all
@@ -52,8 +56,24 @@ type Exchange struct {
 // ErrGone is the error of an answer to a client that has gone.
 var ErrGone = errors.New("http1: the client has gone")
 
-func newExchange(c *conn, h *Head, raw []byte) *Exchange {
-	return &Exchange{conn: c, minor: uint8(h.Minor), keep: h.KeepAlive, isHead: string(h.method.of(raw)) == http.MethodHead}
+// turn is all that a handler's request takes, in one piece of memory.
+type turn struct {
+	Exchange
+	response
+}
+
+// newExchange returns an Exchange that is a Direct's, or a turn's.
+func newExchange(c *conn, h *Head, raw []byte, direct bool) *Exchange {
+	var x *Exchange
+	if direct {
+		x = new(Exchange)
+	} else {
+		t := new(turn)
+		x = &t.Exchange
+		x.own = &t.response
+	}
+	x.conn, x.minor, x.keep, x.isHead = c, uint8(h.Minor), h.KeepAlive, string(h.method.of(raw)) == http.MethodHead
+	return x
 }
 
 // Method is that of the request.
@@ -107,7 +127,7 @@ func (x *Exchange) LocalAddr() net.Addr { return x.conn.localAddr() }
 func (x *Exchange) OnGone(f func(error)) {
 	c := x.conn
 	c.io.Lock()
-	gone := x.lost || !x.over && c.bits&halfway != 0
+	gone := x.goneLocked()
 	if !gone && !x.over {
 		x.onGone = f
 	}
@@ -116,6 +136,9 @@ func (x *Exchange) OnGone(f func(error)) {
 		f(ErrGone)
 	}
 }
+
+// goneLocked says that the client has gone before the answer is complete.
+func (x *Exchange) goneLocked() bool { return x.lost || !x.over && x.conn.bits&halfway != 0 }
 
 // OnSent has f called whenever some of what waited for the client was sent. It must not
 // block, nor call the Exchange.
@@ -138,7 +161,15 @@ func (x *Exchange) Waiting() int64 {
 // Request is the request as a handler gets it, without its body. It may be kept; its context is
 // that of the server.
 func (x *Exchange) Request() (*http.Request, error) {
-	return newRequest(x.conn.context(), x.head, x.raw, http.NoBody, x.RemoteAddr())
+	var both struct {
+		request http.Request
+		url     url.URL
+	}
+	x.conn.io.Lock()
+	ctx, remote := x.conn.contextLocked(), x.conn.remoteAddrLocked()
+	x.conn.io.Unlock()
+	err := newRequest(&both.request, &both.url, ctx, x.head, x.raw, http.NoBody, remote)
+	return &both.request, err
 }
 
 // Keep says whether the connection goes on after this response, as far as is known.
@@ -463,7 +494,7 @@ func (x *Exchange) nextLocked() {
 
 func (x *Exchange) overLocked() {
 	x.over = true
-	x.onGone, x.onSent = nil, nil
+	x.onGone, x.taker, x.onSent = nil, nil, nil
 }
 
 // logged writes the line of the access log.
@@ -478,8 +509,8 @@ func (x *Exchange) logged() {
 func (x *Exchange) gone(err error) {
 	c := x.conn
 	c.io.Lock()
-	f, file := x.onGone, x.file
-	x.onGone = nil
+	f, taker, file := x.onGone, x.taker, x.file
+	x.onGone, x.taker = nil, nil
 	ended := c.io.FDLocked() < 0
 	logs := ended && !x.over
 	x.lost = x.lost || !x.over
@@ -499,6 +530,9 @@ func (x *Exchange) gone(err error) {
 	}
 	if f != nil {
 		f(err)
+	}
+	if taker != nil {
+		taker.gone()
 	}
 	if sent != nil && ended {
 		sent()

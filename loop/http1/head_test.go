@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -51,8 +52,8 @@ func FuzzHead(f *testing.F) {
 		if err != nil || n == 0 {
 			return
 		}
-		r, err := newRequest(t.Context(), &h, b[:n], http.NoBody, "")
-		if err != nil {
+		var r http.Request
+		if err := newRequest(&r, new(url.URL), t.Context(), &h, b[:n], http.NoBody, ""); err != nil {
 			return // of the target, and net/http has that from the same function
 		}
 		// net/http knows of no empty line before a request.
@@ -65,7 +66,7 @@ func FuzzHead(f *testing.F) {
 		}
 		if theirs.Method != r.Method || theirs.Host != r.Host || theirs.RequestURI != r.RequestURI || theirs.URL.String() != r.URL.String() ||
 			theirs.ContentLength != r.ContentLength || len(theirs.TransferEncoding) != len(r.TransferEncoding) {
-			t.Errorf("%q is %+v to net/http, %+v here", b[:n], theirs, r)
+			t.Errorf("%q is %+v to net/http, %+v here", b[:n], theirs, &r)
 		}
 		for name, values := range theirs.Header {
 			if got := r.Header[name]; strings.Join(got, "|") != strings.Join(values, "|") {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// newRequest makes what a handler gets, with one copy of the head's bytes. The error is of
-// a target that is no URL.
-func newRequest(ctx context.Context, head *Head, raw []byte, body io.ReadCloser, remote string) (*http.Request, error) {
+// newRequest makes r, with its URL in u, what a handler gets, with one copy of the head's bytes.
+// The error is of a target that is no URL.
+func newRequest(r *http.Request, u *url.URL, ctx context.Context, head *Head, raw []byte, body io.ReadCloser, remote string) error {
 	text := string(raw)
-	r := http.Request{
+	*r = http.Request{
 		Method:     method(head.method.in(text)),
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
@@ -27,12 +27,12 @@ func newRequest(ctx context.Context, head *Head, raw []byte, body io.ReadCloser,
 	if head.Minor == 0 {
 		r.Proto = "HTTP/1.0"
 	}
-	var err error
-	if r.URL, err = target(r.Method, r.RequestURI); err != nil {
-		return nil, err
+	if err := target(u, r.Method, r.RequestURI); err != nil {
+		return err
 	}
-	if r.URL.Host != "" {
-		r.Host = r.URL.Host // RFC 9112, 3.2.2: the Host field is ignored
+	r.URL = u
+	if u.Host != "" {
+		r.Host = u.Host // RFC 9112, 3.2.2: the Host field is ignored
 	}
 	switch {
 	case head.Length == Chunked:
@@ -42,14 +42,15 @@ func newRequest(ctx context.Context, head *Head, raw []byte, body io.ReadCloser,
 		r.ContentLength = head.Length
 	}
 	r.Header = header(head, raw, text)
-	return r.WithContext(ctx), nil
+	*r = *r.WithContext(ctx)
+	return nil
 }
 
 // header makes a map of the fields. As net/http does, it leaves out what the Request says
 // elsewhere.
 func header(head *Head, raw []byte, text string) http.Header {
 	h := make(http.Header, len(head.fields))
-	values := make([]string, len(head.fields))
+	var values []string
 	for _, f := range head.fields {
 		name := canonical(f.name.of(raw))
 		if name == "Host" || name == "Transfer-Encoding" {
@@ -59,6 +60,9 @@ func header(head *Head, raw []byte, text string) http.Header {
 		if there, ok := h[name]; ok {
 			h[name] = append(there, value)
 			continue
+		}
+		if values == nil {
+			values = make([]string, len(head.fields))
 		}
 		values[0] = value
 		h[name] = values[:1:1]
@@ -111,8 +115,8 @@ func method(m string) string {
 	return m
 }
 
-// target parses one (RFC 9112, 3.2).
-func target(method, uri string) (*url.URL, error) {
+// target parses one (RFC 9112, 3.2) into u.
+func target(u *url.URL, method, uri string) error {
 	path, query, any := strings.Cut(uri, "?")
 	plain := len(path) > 0 && path[0] == '/'
 	for i := 0; plain && i < len(path); i++ {
@@ -120,15 +124,21 @@ func target(method, uri string) (*url.URL, error) {
 	}
 	switch {
 	case plain: // as url.ParseRequestURI would have it
-		return &url.URL{Path: path, RawQuery: query, ForceQuery: any && query == ""}, nil
+		*u = url.URL{Path: path, RawQuery: query, ForceQuery: any && query == ""}
+		return nil
 	case method == http.MethodConnect && !strings.HasPrefix(uri, "/"):
-		u, err := url.ParseRequestURI("http://" + uri)
+		parsed, err := url.ParseRequestURI("http://" + uri)
 		if err == nil {
-			u.Scheme = ""
+			parsed.Scheme = ""
+			*u = *parsed
 		}
-		return u, err
+		return err
 	}
-	return url.ParseRequestURI(uri)
+	parsed, err := url.ParseRequestURI(uri)
+	if err == nil {
+		*u = *parsed
+	}
+	return err
 }
 
 // isPlain are the characters of a path that mean themselves.

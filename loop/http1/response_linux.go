@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -22,7 +23,8 @@ import (
 // returned: what is written later goes nowhere.
 type response struct {
 	x       *Exchange
-	request *http.Request
+	request http.Request
+	url     url.URL
 	ctx     requestContext
 	body    bodyReader
 	bad     error // of the target
@@ -33,6 +35,7 @@ type response struct {
 	mu       sync.Mutex // the wire's: held while the handler writes
 	header   http.Header
 	head     ResponseHead // once status is there
+	fields   *[]byte      // the head's, while it is put together
 	status   int
 	buffer   *[]byte // written, and not sent
 	written  int64
@@ -56,15 +59,28 @@ const (
 )
 
 func newResponse(x *Exchange, head *Head, raw []byte) *response {
-	w := &response{x: x}
-	c := x.conn
-	w.ctx.base, w.ctx.local = c.context(), c.localAddr
+	w, c := x.own, x.conn
+	if w == nil {
+		w = new(response)
+	}
+	w.x = x
+	c.io.Lock()
+	gone := x.goneLocked()
+	if !gone && !x.over {
+		x.taker = w
+	}
+	w.ctx.base, w.ctx.conn = c.contextLocked(), c
+	remote := c.remoteAddrLocked()
+	c.io.Unlock()
+	if gone {
+		w.gone()
+	}
 	var body io.ReadCloser = http.NoBody
 	if head.Length != 0 {
 		w.body = bodyReader{w: w, b: x.body}
 		body = &w.body
 	}
-	w.request, w.bad = newRequest(&w.ctx, head, raw, body, c.remoteAddr())
+	w.bad = newRequest(&w.request, &w.url, &w.ctx, head, raw, body, remote)
 	return w
 }
 
@@ -84,10 +100,9 @@ func (w *response) serve(h http.Handler) {
 	}
 	x.conn.server.running.Add(1)
 	defer x.conn.server.running.Add(-1)
-	x.OnGone(func(err error) { w.gone() })
 	defer w.ctx.cancel(context.Canceled)
 	defer w.recovered()
-	h.ServeHTTP(w, w.request)
+	h.ServeHTTP(w, &w.request)
 	w.finish()
 }
 
@@ -177,7 +192,7 @@ func (w *response) interimLocked(status int) {
 			h.Add(name, v)
 		}
 	}
-	b := append(append(h.line, h.fields...), "\r\n"...)
+	b := append(append([]byte(h.line), h.fields...), "\r\n"...)
 	w.x.conn.io.Lock()
 	defer w.x.conn.io.Unlock()
 	if w.x.over || w.x.started {
@@ -193,6 +208,10 @@ func (w *response) interimLocked(status int) {
 // beginLocked takes the header as it is.
 func (w *response) beginLocked(status int) {
 	w.status = status
+	if w.fields == nil {
+		w.fields = buffers.Get().(*[]byte)
+		w.head.fields = *w.fields
+	}
 	w.head.Reset(status, "")
 	var few [16]string
 	names := few[:0]
@@ -249,6 +268,11 @@ func (w *response) freeLocked() {
 	if w.buffer != nil {
 		release(w.buffer)
 		w.buffer = nil
+	}
+	if w.fields != nil {
+		*w.fields, w.head.fields = w.head.fields, nil
+		release(w.fields)
+		w.fields = nil
 	}
 }
 
@@ -617,8 +641,8 @@ func (w *response) finish() {
 	var rest []byte
 	if w.buffer != nil {
 		rest = *w.buffer
-		defer w.freeLocked()
 	}
+	defer w.freeLocked()
 	x := w.x
 	short := w.head.length >= 0 && w.written < w.head.length && !x.bodiless(w.status)
 	if !x.started && !short && !w.hasTrailersLocked() {

@@ -13,7 +13,7 @@ import (
 type ResponseHead struct {
 	status    int
 	fields    []byte // as they go over the wire
-	line      []byte
+	line      string
 	length    int64 // that was declared, or -1
 	date      bool
 	close     bool
@@ -22,16 +22,10 @@ type ResponseHead struct {
 
 // Reset begins a response. Without a reason it is that of the status.
 func (h *ResponseHead) Reset(status int, reason string) {
-	*h = ResponseHead{status: status, fields: h.fields[:0], line: h.line[:0], length: -1}
-	if reason == "" || reason == http.StatusText(status) {
-		h.line = append(h.line, statusLine(status)...)
-		return
+	*h = ResponseHead{status: status, fields: h.fields[:0], line: statusLine(status), length: -1}
+	if reason != "" && reason != http.StatusText(status) {
+		h.line = "HTTP/1.1 " + strconv.Itoa(status) + " " + reason + "\r\n"
 	}
-	h.line = append(h.line, "HTTP/1.1 "...)
-	h.line = strconv.AppendInt(h.line, int64(status), 10)
-	h.line = append(h.line, ' ')
-	h.line = append(h.line, reason...)
-	h.line = append(h.line, "\r\n"...)
 }
 
 // Add adds a field. What the connection is for is the server's: of Connection only close is

@@ -2,7 +2,6 @@ package http1
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -11,8 +10,8 @@ import (
 // requestContext is a request's. It ends when the client goes, or the handler returns, and
 // costs nothing where nobody waits for that.
 type requestContext struct {
-	base  context.Context
-	local func() net.Addr
+	base context.Context
+	conn *conn
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -59,7 +58,7 @@ func (c *requestContext) Err() error {
 // Value implements context.Context.
 func (c *requestContext) Value(key any) any {
 	if key == http.LocalAddrContextKey {
-		return c.local()
+		return c.conn.localAddr()
 	}
 	return c.base.Value(key)
 }

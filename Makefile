@@ -63,9 +63,11 @@ bench-accept: build ## how 4 workers share the connections of one socket
 
 .PHONY: bench-siblings
 bench-siblings: build ## what 4 workers on one socket cost, beside one: polling and broadcasts
+	scripts/setup bench-siblings
 	@mkdir -p build
+	cc -O2 -Wall -Wextra -o build/raw-c-siblings bench/limit/raw-c-siblings/main.c -luring -lpthread
 	$(GO) build -C bench/wsload -o ../../build/wsload .
-	$(GO) run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload
+	$(GO) run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload -yardstick build/raw-c-siblings
 
 .PHONY: bench-ws
 bench-ws: ## WebSocket next to its peers, the tables of docs/performance.md

@@ -3,13 +3,17 @@
 // A client's polls reach whichever worker accepts them and move to the one that has its
 // session; a broadcast reaches the sockets of all.
 //
-//	go run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload
+//	go run ./bench/siblings -chaussette bin/chaussette -wsload build/wsload -yardstick build/raw-c-siblings
+//
+// The yardstick is what the kernel takes for so many processes: raw-c-siblings, in C,
+// without any protocol, and with one datagram from worker to worker a broadcast.
 //
 // One worker and several take turns, since a machine has moods, and the lowest of each are
 // compared: whatever else runs on the machine only adds. The server has the first half of
 // the processors and the clients the other (taskset): on one processor the kernel's part of
 // the network is charged to whoever runs just then.
-// The program fails where several cost more than they may, unless -lenient.
+// The program fails where several cost more than they may, and more than those of the
+// yardstick do beside one of it; unless -lenient.
 package main
 
 import (
@@ -34,10 +38,11 @@ import (
 var (
 	binary  = flag.String("chaussette", "bin/chaussette", "the worker's `program`")
 	load    = flag.String("wsload", "build/wsload", "the load generator's `program`")
+	yard    = flag.String("yardstick", "", "raw-c-siblings, the `program`; without it nothing is compared with the kernel's part")
 	workers = flag.Int("workers", 4, "workers on the socket")
 	rounds  = flag.Int("rounds", 5, "measurements of each")
 	seconds = flag.Int("seconds", 4, "length of a measurement")
-	only    = flag.String("case", "", "measure this case alone: its `number`, from 1")
+	only    = flag.String("case", "", "measure this case alone: its `number`, from 0, which is the yardstick")
 	lenient = flag.Bool("lenient", false, "do not fail where a bound is not kept")
 	parent  = flag.Int("parent", 0, "be the parent of so many workers (the program starts itself so)")
 )
@@ -45,10 +50,11 @@ var (
 // cases are what is measured. A cost is bound by what one worker needs, times most.
 var cases = []struct {
 	name    string
-	backend string
+	backend string // empty: the yardstick
 	load    []string
 	most    float64
 }{
+	{"The yardstick, broadcast, 5,000 sockets", "", []string{"raw-broadcast", "-c", "5000", "-s", "128"}, 0},
 	{"Socket.IO polling, echo, 200 clients", "socketio", []string{"sio-polling", "-c", "200", "-s", "64"}, 1 / 0.9},
 	{"Socket.IO broadcast, 5,000 sockets", "socketio", []string{"sio-broadcast", "-c", "5000", "-s", "128"}, 1.1},
 	{"WebSocket group, 5,000 sockets", "ws4py", []string{"broadcast", "-c", "5000", "-s", "128", "-path", "/ws"}, 1.1},
@@ -64,14 +70,17 @@ func main() {
 		return
 	}
 	fmt.Printf("CPU of the server per message, µs: one worker, and %d on one socket. The lowest of %d.\n\n", *workers, *rounds)
-	fmt.Printf("| | 1 worker | %d workers | ratio | at most | messages/s, 1 | messages/s, %d | others, cores |\n", *workers, *workers)
-	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-	over := false
+	fmt.Printf("| | 1 worker | %d workers | ratio | at most | of it in the program, 1 | %d | messages/s, 1 | %d | others, cores |\n", *workers, *workers, *workers)
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+	over, kernel := false, 0.0
 	for i, c := range cases {
-		if *only != "" && *only != strconv.Itoa(i+1) {
+		if c.backend == "" && *yard == "" {
 			continue
 		}
-		var cost, rate [2][]float64
+		if *only != "" && *only != strconv.Itoa(i) {
+			continue
+		}
+		var cost, user, rate [2][]float64
 		var others []float64
 		for range *rounds {
 			for j, n := range []int{1, *workers} {
@@ -79,13 +88,20 @@ func main() {
 				if err != nil {
 					log.Fatalf("%s, %d workers: %v", c.name, n, err)
 				}
-				cost[j], rate[j], others = append(cost[j], r.Micros), append(rate[j], r.PerSecond), append(others, r.Others)
+				cost[j], user[j], rate[j] = append(cost[j], r.Micros), append(user[j], r.User), append(rate[j], r.PerSecond)
+				others = append(others, r.Others)
 			}
 		}
 		ratio := slices.Min(cost[1]) / slices.Min(cost[0])
-		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f | %.0f | %.0f | %.1f |\n", c.name, slices.Min(cost[0]), slices.Min(cost[1]), ratio, c.most,
-			slices.Max(rate[0]), slices.Max(rate[1]), slices.Min(others))
-		over = over || ratio > c.most
+		most := "-"
+		if c.backend == "" {
+			kernel = ratio
+		} else {
+			most = fmt.Sprintf("%.2f", c.most)
+			over = over || ratio > max(c.most, kernel)
+		}
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %s | %.2f | %.2f | %.0f | %.0f | %.1f |\n", c.name, slices.Min(cost[0]), slices.Min(cost[1]), ratio, most,
+			slices.Min(user[0]), slices.Min(user[1]), slices.Max(rate[0]), slices.Max(rate[1]), slices.Min(others))
 	}
 	if over && !*lenient {
 		log.Fatal("several workers cost more than they may")
@@ -95,13 +111,14 @@ func main() {
 // report is what is needed of what the load generator says.
 type report struct {
 	Micros     float64 `json:"server_us_per_count"`
+	User       float64 `json:"server_user_us_per_count"` // the rest is the kernel's
 	PerSecond  float64 `json:"per_second"`
 	Others     float64 `json:"other_cores"`
 	Lost       int     `json:"lost"`
 	FirstError string  `json:"first_error"`
 }
 
-// measure measures n workers.
+// measure measures n workers of a backend.
 func measure(n int, backend string, mode []string) (r report, err error) {
 	// No port that a client's end of a connection may have taken.
 	l, err := listen()
@@ -119,6 +136,9 @@ func measure(n int, backend string, mode []string) (r report, err error) {
 		return r, err
 	}
 	p := on(server, self, "-chaussette", *binary, "-parent", strconv.Itoa(n), "--", "--backend", backend, "bench")
+	if backend == "" {
+		p = on(server, *yard, strconv.Itoa(n))
+	}
 	p.ExtraFiles = []*os.File{socket}
 	p.Stderr = os.Stderr
 	ready, err := p.StdoutPipe()

@@ -36,6 +36,8 @@ type blocked struct {
 	tid    atomic.Int32  // the thread that accepts, 0 for none
 	closed atomic.Bool
 
+	size uint32 // of an address, while accept writes it
+
 	// A connection for which there was no second descriptor yet. Whoever has turn has it.
 	pending *os.File
 }
@@ -76,7 +78,7 @@ func (b *blocked) accept() (net.Conn, error) {
 	defer func() { <-b.turn }()
 	if b.pending == nil {
 		// In blocking mode, so that os.NewFile does not register it with the poller.
-		fd, err := b.next(0)
+		fd, err := b.next(nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -98,14 +100,15 @@ func (b *blocked) accept() (net.Conn, error) {
 	return conn, nil
 }
 
-func (b *blocked) acceptFD() (int, error) {
+func (b *blocked) acceptFD(peer *unix.RawSockaddrAny) (int, error) {
 	b.turn <- struct{}{}
 	defer func() { <-b.turn }()
-	return b.next(unix.SOCK_NONBLOCK)
+	return b.next(peer, unix.SOCK_NONBLOCK)
 }
 
-// next waits for a connection. The caller has the turn.
-func (b *blocked) next(flags int) (int, error) {
+// next waits for a connection, and has its peer's address written to peer, unless that is nil.
+// The caller has the turn.
+func (b *blocked) next(peer *unix.RawSockaddrAny, flags int) (int, error) {
 	// The goroutine of the last connection, say, runs here and now rather than in a
 	// thread that would have to wake up for it.
 	runtime.Gosched()
@@ -115,7 +118,9 @@ func (b *blocked) next(flags int) (int, error) {
 	b.tid.Store(int32(unix.Gettid()))
 	defer b.tid.Store(0)
 	for !b.closed.Load() {
-		fd, errno := blockingSyscall(unix.SYS_ACCEPT4, uintptr(b.fd), 0, 0, uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
+		b.size = unix.SizeofSockaddrAny
+		fd, errno := blockingSyscall(unix.SYS_ACCEPT4, uintptr(b.fd), uintptr(unsafe.Pointer(peer)), uintptr(unsafe.Pointer(&b.size)),
+			uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
 		switch errno {
 		case 0:
 			return int(fd), nil

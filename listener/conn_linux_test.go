@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -91,6 +92,23 @@ func TestKeepAlive(t *testing.T) {
 	}
 }
 
+// checkPeer compares what accept has written with the client's own address.
+func checkPeer(t *testing.T, peer *unix.RawSockaddrAny, want net.Addr) {
+	t.Helper()
+	port, ip := 0, net.IP(nil)
+	switch peer.Addr.Family {
+	case unix.AF_INET:
+		a := (*unix.RawSockaddrInet4)(unsafe.Pointer(peer))
+		port, ip = int(a.Port>>8|a.Port<<8), a.Addr[:]
+	case unix.AF_INET6:
+		a := (*unix.RawSockaddrInet6)(unsafe.Pointer(peer))
+		port, ip = int(a.Port>>8|a.Port<<8), a.Addr[:]
+	}
+	if tcp := want.(*net.TCPAddr); port != tcp.Port || !ip.Equal(tcp.IP) {
+		t.Errorf("the peer is %v:%d, want %v", ip, port, want)
+	}
+}
+
 // A socket that is not shared may be polled; accepting otherwise goes on to work.
 func TestPollFD(t *testing.T) {
 	sockets(t, func(t *testing.T, l *listener.Listener) {
@@ -106,7 +124,7 @@ func TestPollFD(t *testing.T) {
 		defer func() { check(t, unix.Close(fd)) }()
 		for i := range 3 {
 			if i > 0 {
-				if got, err := l.TryAcceptFD(fd); err != unix.EAGAIN {
+				if got, err := l.TryAcceptFD(fd, nil); err != unix.EAGAIN {
 					t.Fatalf("nobody waits: %d, %v", got, err)
 				}
 				early = dial(t, l.Addr())
@@ -114,9 +132,11 @@ func TestPollFD(t *testing.T) {
 			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 			_, err := unix.Poll(poll, int(patience.Milliseconds()))
 			check(t, err)
-			got, err := l.TryAcceptFD(fd)
+			var peer unix.RawSockaddrAny
+			got, err := l.TryAcceptFD(fd, &peer)
 			check(t, err)
 			if l.Addr().Network() == "tcp" {
+				checkPeer(t, &peer, early.LocalAddr())
 				checkTuned(t, got, 15)
 			}
 			_, err = unix.Write(got, []byte("hello"))
@@ -162,13 +182,15 @@ func TestAcceptFD(t *testing.T) {
 	sockets(t, func(t *testing.T, l *listener.Listener) {
 		for range 2 {
 			type accepted struct {
-				fd  int
-				err error
+				fd   int
+				peer unix.RawSockaddrAny
+				err  error
 			}
 			got := make(chan accepted, 1)
 			go func() {
-				fd, err := l.AcceptFD()
-				got <- accepted{fd, err}
+				var a accepted
+				a.fd, a.err = l.AcceptFD(&a.peer)
+				got <- a
 			}()
 			client := dial(t, l.Addr())
 			server := await(t, got, "the descriptor")
@@ -183,13 +205,14 @@ func TestAcceptFD(t *testing.T) {
 				t.Errorf("read %q, %v", buffer[:n], err)
 			}
 			if l.Addr().Network() == "tcp" {
+				checkPeer(t, &server.peer, client.LocalAddr())
 				checkTuned(t, server.fd, 15)
 			}
 			unix.Close(server.fd)
 		}
 		got := make(chan error, 1)
 		go func() {
-			_, err := l.AcceptFD()
+			_, err := l.AcceptFD(nil)
 			got <- err
 		}()
 		check(t, l.Close())

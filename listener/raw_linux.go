@@ -5,18 +5,20 @@ import (
 	"net"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // AcceptFD is Accept for an event loop: it returns the bare descriptor of the next
 // connection, non-blocking and close-on-exec, with TCP_NODELAY and keep-alive set. The
-// caller closes it. It waits as Accept does, so it belongs into a goroutine of its own.
+// caller closes it. Whose it is the system writes to peer, where that is not nil. It waits as
+// Accept does, so it belongs into a goroutine of its own.
 // Only Linux has it.
-func (l *Listener) AcceptFD() (int, error) {
+func (l *Listener) AcceptFD(peer *unix.RawSockaddrAny) (int, error) {
 	l.tuneOnce.Do(l.tuneAccepted)
 	for {
-		fd, err := l.socket.(interface{ acceptFD() (int, error) }).acceptFD()
+		fd, err := l.socket.(rawSocket).acceptFD(peer)
 		if err == nil {
 			l.trouble.passed()
 			l.tuneLate(fd)
@@ -26,6 +28,11 @@ func (l *Listener) AcceptFD() (int, error) {
 			return -1, err
 		}
 	}
+}
+
+// rawSocket is a socket of this system.
+type rawSocket interface {
+	acceptFD(peer *unix.RawSockaddrAny) (int, error)
 }
 
 // PollFD returns a descriptor of the socket that does not block, for an event loop: when
@@ -44,8 +51,10 @@ func (l *Listener) PollFD() (int, error) {
 
 // TryAcceptFD is AcceptFD for a descriptor from PollFD. It does not wait: the error is
 // EAGAIN where there is no connection. What other errors mean AcceptFD finds out.
-func (l *Listener) TryAcceptFD(pollFD int) (int, error) {
-	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(pollFD), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+func (l *Listener) TryAcceptFD(pollFD int, peer *unix.RawSockaddrAny) (int, error) {
+	size := uint32(unix.SizeofSockaddrAny)
+	fd, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(pollFD), uintptr(unsafe.Pointer(peer)), uintptr(unsafe.Pointer(&size)),
+		unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {
 		if errno == unix.EAGAIN {
 			l.drained.Store(true)
@@ -89,9 +98,9 @@ func (l *Listener) tuneAccepted() {
 
 // acceptFD accepts through a second descriptor, since a net.Listener lends its own for
 // a moment only.
-func (p *polled) acceptFD() (int, error) {
+func (p *polled) acceptFD(peer *unix.RawSockaddrAny) (int, error) {
 	if own := p.owned(); own != nil {
-		return own.(*blocked).acceptFD()
+		return own.(*blocked).acceptFD(peer)
 	}
 	raw, err := p.rawFile()
 	if err != nil {
@@ -104,7 +113,7 @@ func (p *polled) acceptFD() (int, error) {
 	fd := -1
 	waitErr := conn.Read(func(listening uintptr) bool {
 		for {
-			fd, err = accept4(int(listening), unix.SOCK_NONBLOCK)
+			fd, err = accept4(int(listening), peer, unix.SOCK_NONBLOCK)
 			if err != unix.EINTR {
 				return err != unix.EAGAIN
 			}
@@ -160,10 +169,12 @@ func (p *polled) takeOut() (int, error) {
 	return p.own.dup()
 }
 
-// accept4 accepts without asking for the peer's address. The new descriptor is
-// close-on-exec.
-func accept4(fd, flags int) (int, error) {
-	conn, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
+// accept4 accepts, and asks for the peer's address where peer is not nil. The new descriptor
+// is close-on-exec.
+func accept4(fd int, peer *unix.RawSockaddrAny, flags int) (int, error) {
+	size := uint32(unix.SizeofSockaddrAny)
+	conn, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(peer)), uintptr(unsafe.Pointer(&size)),
+		uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
 	if errno != 0 {
 		return -1, errno
 	}

@@ -9,8 +9,9 @@ import (
 
 // Listener is what Group.Accept accepts from: listener.Listener is one.
 type Listener interface {
-	// AcceptFD waits for a connection and returns it: non-blocking, close-on-exec.
-	AcceptFD() (int, error)
+	// AcceptFD waits for a connection and returns it: non-blocking, close-on-exec. Whose it
+	// is it may write to peer.
+	AcceptFD(peer *unix.RawSockaddrAny) (int, error)
 }
 
 // PolledListener is a Listener that a loop may watch.
@@ -21,29 +22,32 @@ type PolledListener interface {
 	PollFD() (int, error)
 	// TryAcceptFD is AcceptFD without waiting: the error is EAGAIN where there is no
 	// connection. Of others AcceptFD is asked.
-	TryAcceptFD(pollFD int) (int, error)
+	TryAcceptFD(pollFD int, peer *unix.RawSockaddrAny) (int, error)
 	// Closed is closed when the Listener is.
 	Closed() <-chan struct{}
 }
 
 // Accept has take called for each connection of l, until l is closed or fails, or take does;
 // it returns the error. take owns the descriptor, also if it has an error, and must not block.
+// peer is whose it is, valid until take returns; its family is 0 where that is not known.
 //
 // Where l is a PolledListener, a loop accepts: to hand a connection from one thread to
 // another takes longer than to accept it.
-func (g *Group) Accept(l Listener, take func(fd int) error) error {
+func (g *Group) Accept(l Listener, take func(fd int, peer *unix.RawSockaddrAny) error) error {
 	polled, ok := l.(PolledListener)
+	var peer unix.RawSockaddrAny
 	for {
 		if ok {
 			if err := g.watchListener(polled, take); err != nil {
 				return err
 			}
 		}
-		fd, err := l.AcceptFD()
+		peer.Addr.Family = unix.AF_UNSPEC
+		fd, err := l.AcceptFD(&peer)
 		if err != nil {
 			return err
 		}
-		if err := take(fd); err != nil {
+		if err := take(fd, &peer); err != nil {
 			return err
 		}
 	}
@@ -52,17 +56,19 @@ func (g *Group) Accept(l Listener, take func(fd int) error) error {
 // acceptor is a listening socket that a loop watches.
 type acceptor struct {
 	listener PolledListener
-	take     func(fd int) error
+	take     func(fd int, peer *unix.RawSockaddrAny) error
 	loop     *Loop
 	ended    chan error // has room for one: why the loop accepts no more; nil for AcceptFD to find out
 
 	mu sync.Mutex // guards what follows; held until take returns, so that nothing is taken after Accept
 	fd int        // -1 when the loop watches no more
+
+	peer unix.RawSockaddrAny // of the connection that is taken
 }
 
 // watchListener has a loop accept from l, until that fails. It returns an error that is
 // final, or nil, where AcceptFD has to be asked.
-func (g *Group) watchListener(l PolledListener, take func(fd int) error) error {
+func (g *Group) watchListener(l PolledListener, take func(fd int, peer *unix.RawSockaddrAny) error) error {
 	fd, err := l.PollFD()
 	if err != nil {
 		return nil
@@ -153,12 +159,13 @@ func (a *acceptor) acceptOne(listening int32) bool {
 	if a.fd != int(listening) {
 		return false
 	}
-	fd, err := a.listener.TryAcceptFD(a.fd)
+	a.peer.Addr.Family = unix.AF_UNSPEC
+	fd, err := a.listener.TryAcceptFD(a.fd, &a.peer)
 	switch {
 	case err == unix.EAGAIN:
 		return false
 	case err == nil:
-		if err = a.take(fd); err == nil {
+		if err = a.take(fd, &a.peer); err == nil {
 			return true
 		}
 	default:

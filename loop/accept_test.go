@@ -41,7 +41,7 @@ func newDoor(t *testing.T) (*door, string) {
 	return &door{fd: fd, closed: make(chan struct{})}, a.String()
 }
 
-func (d *door) AcceptFD() (int, error) {
+func (d *door) AcceptFD(*unix.RawSockaddrAny) (int, error) {
 	for {
 		select {
 		case <-d.closed:
@@ -68,7 +68,7 @@ func (d *door) PollFD() (int, error) {
 	return unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-func (d *door) TryAcceptFD(int) (int, error) {
+func (d *door) TryAcceptFD(int, *unix.RawSockaddrAny) (int, error) {
 	if errno := d.fail.Swap(0); errno != 0 {
 		return -1, unix.Errno(errno)
 	}
@@ -80,7 +80,7 @@ func (d *door) Closed() <-chan struct{} { return d.closed }
 // waiting is a door that cannot be polled.
 type waiting struct{ d *door }
 
-func (w waiting) AcceptFD() (int, error) { return w.d.AcceptFD() }
+func (w waiting) AcceptFD(peer *unix.RawSockaddrAny) (int, error) { return w.d.AcceptFD(peer) }
 
 // greet connects and has a greeting echoed.
 func greet(t *testing.T, address string) {
@@ -114,7 +114,7 @@ func TestAccept(t *testing.T) {
 			done := make(chan error, 1)
 			ended := make(chan error, 100)
 			go func() {
-				done <- g.Accept(test.wrap(d), func(fd int) error {
+				done <- g.Accept(test.wrap(d), func(fd int, _ *unix.RawSockaddrAny) error {
 					e := &echo{ended: ended}
 					if err := g.Add(&e.Conn, e, fd); err != nil {
 						return err
@@ -152,7 +152,7 @@ func TestAcceptEnds(t *testing.T) {
 		d, address := newDoor(t)
 		no := errors.New("no")
 		done := make(chan error, 1)
-		go func() { done <- g.Accept(d, func(fd int) error { unix.Close(fd); return no }) }()
+		go func() { done <- g.Accept(d, func(fd int, _ *unix.RawSockaddrAny) error { unix.Close(fd); return no }) }()
 		nc, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func TestAcceptEnds(t *testing.T) {
 		second, _ := newDoor(t)
 		done := make(chan error, 2)
 		for _, d := range []*door{first, second} {
-			go func() { done <- g.Accept(d, func(fd int) error { return unix.Close(fd) }) }()
+			go func() { done <- g.Accept(d, func(fd int, _ *unix.RawSockaddrAny) error { return unix.Close(fd) }) }()
 		}
 		for end := time.Now().Add(patience); first.polled.Load() == 0 || second.polled.Load() == 0; {
 			if time.Now().After(end) {

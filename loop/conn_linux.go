@@ -44,6 +44,8 @@ const (
 	cut                       // to be closed at once
 	finished                  // to be closed when all is sent
 	halved                    // to be shut down for writing when all is sent
+	armedIn                   // epoll tells when it can be read
+	armedOut                  // and when it can be written
 )
 
 // timer makes a Conn an Expirer without making that a method of it.
@@ -244,20 +246,34 @@ func (c *Conn) armLocked() {
 		return
 	}
 	wanted := c.bits&(busy|claimed) == 0 && (c.bits&paused == 0 || c.bits&cut != 0) || c.bits&writing != 0
+	events := c.interestLocked()
+	how := armed
+	if events&unix.EPOLLIN != 0 {
+		how |= armedIn
+	}
+	if events&unix.EPOLLOUT != 0 {
+		how |= armedOut
+	}
 	switch {
 	case wanted && c.bits&armed == 0:
-		if err := c.loop.control(unix.EPOLL_CTL_ADD, c.fd, c.interestLocked()); err != nil {
+		if err := c.loop.control(unix.EPOLL_CTL_ADD, c.fd, events); err != nil {
 			c.unwatchedLocked(err)
 			return
 		}
-		c.bits |= armed
+	case wanted && c.bits&watched == how:
+		return
 	case wanted:
-		_ = c.loop.control(unix.EPOLL_CTL_MOD, c.fd, c.interestLocked())
+		_ = c.loop.control(unix.EPOLL_CTL_MOD, c.fd, events)
 	case c.bits&armed != 0:
-		c.bits &^= armed
+		how = 0
 		_ = c.loop.control(unix.EPOLL_CTL_DEL, c.fd, 0)
+	default:
+		return
 	}
+	c.bits = c.bits&^watched | how
 }
+
+const watched = armed | armedIn | armedOut
 
 // unwatchedLocked ends a Conn of which nobody would hear any more.
 func (c *Conn) unwatchedLocked(err error) {
@@ -569,13 +585,32 @@ func (c *Conn) DetachLocked() int {
 	if c.bits&armed != 0 {
 		_ = c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
 	}
-	c.bits &^= armed | writing
+	c.bits &^= watched | writing
 	c.fd, c.rest, c.cork = -1, nil, nil
 	c.loop.wheel.Stop(&c.timer.Timer)
 	c.loop.group.remove(fd)
 	c.loop.group.open.Add(-1)
 	return int(fd)
 }
+
+// MoveLocked is DetachLocked and Group.Add of the descriptor to another Conn, which stays on
+// the loop, and in its epoll: the kernel hears nothing of it. It is false if c is closed.
+func (c *Conn) MoveLocked(to *Conn, owner Owner) bool {
+	fd := c.fd
+	if fd < 0 || c.bits&cut != 0 {
+		return false
+	}
+	to.loop, to.owner, to.fd, to.read = c.loop, owner, fd, c.read
+	to.bits = claimed | c.bits&watched
+	c.bits &^= watched | writing
+	c.fd, c.rest, c.cork = -1, nil, nil
+	c.loop.wheel.Stop(&c.timer.Timer)
+	c.loop.group.page(int(fd))[fd%pageSize].Store(to)
+	return true
+}
+
+// Group is that of the Conn's loop.
+func (c *Conn) Group() *Group { return c.loop.group }
 
 // done is called when the Owner's call has returned on a goroutine that does not lead.
 func (c *Conn) done() {

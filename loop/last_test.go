@@ -35,7 +35,7 @@ func TestLast(t *testing.T) {
 				l.unread = make(chan struct{})
 			}
 			go func() {
-				_ = g.Accept(d, func(fd int) error {
+				_ = g.Accept(d, func(fd int, _ *unix.RawSockaddrAny) error {
 					if err := g.Add(&l.Conn, l, fd); err != nil {
 						return err
 					}

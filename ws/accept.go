@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -97,6 +98,11 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 	}
 	if e, ok := engine.(descriptorEngine); ok {
 		if d := detacherOf(w); d != nil {
+			if a, ok := engine.(adopter); ok {
+				if c, err := a.Adopt(d, h); !errors.Is(err, errors.ErrUnsupported) {
+					return c, err
+				}
+			}
 			fd, rest, err := d.Detach()
 			if err != nil {
 				return nil, fmt.Errorf("take over the connection: %w", err)
@@ -118,6 +124,13 @@ func Accept(w http.ResponseWriter, r *http.Request, options *AcceptOptions) (*Co
 // descriptorEngine is an Engine that needs no net.Conn.
 type descriptorEngine interface {
 	AttachFD(fd int, buffered []byte, h *Handshake) (*Conn, error)
+}
+
+// adopter is an Engine that may have its loops in common with the server. Adopt is AttachFD of
+// what d detaches; the error is errors.ErrUnsupported, with nothing done, where they have
+// none in common.
+type adopter interface {
+	Adopt(d any, h *Handshake) (*Conn, error)
 }
 
 // detacher is the ResponseWriter of a server that has none, as that of package loop/http1.

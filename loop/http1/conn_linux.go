@@ -19,6 +19,7 @@ type conn struct {
 	io     loop.Conn
 	server *Server
 	peer   *Peer // what is known of both ends; it does not change
+	from   address
 
 	// These are guarded by io's lock.
 	x    *Exchange // whose response is not complete, or nil
@@ -484,16 +485,20 @@ func (c *conn) remoteAddr() string {
 // remoteAddrLocked is the client's address as net/http has it.
 func (c *conn) remoteAddrLocked() string {
 	if c.peer == nil || c.peer.Remote == "" {
-		address, err := unix.Getpeername(c.io.FDLocked())
-		if err != nil {
-			return ""
+		remote := c.from.String()
+		if remote == "" {
+			address, err := unix.Getpeername(c.io.FDLocked())
+			if err != nil {
+				return ""
+			}
+			remote = "@"
+			if tcp := tcpAddr(address); tcp != nil {
+				remote = tcp.String()
+			}
 		}
-		known := Peer{Remote: "@"}
+		known := Peer{Remote: remote}
 		if c.peer != nil {
 			known.Local, known.Context = c.peer.Local, c.peer.Context
-		}
-		if tcp := tcpAddr(address); tcp != nil {
-			known.Remote = tcp.String()
 		}
 		c.peer = &known
 	}

@@ -584,10 +584,13 @@ func (x *Exchange) refuseBody(status int) { x.fail(status, http.StatusText(statu
 // and not used, the request's body as it goes over the wire. The server knows nothing of
 // it from now on, and x is over. fd is -1 where the client has gone, or has not taken what was
 // sent before.
-func (x *Exchange) Detach() (fd int, rest []byte) { return x.detach(x.body) }
+func (x *Exchange) Detach() (fd int, rest []byte) {
+	return x.detach(x.body, detached)
+}
 
-// detach is Detach for who has read all but a part of a body that has come whole.
-func (x *Exchange) detach(unread []byte) (fd int, rest []byte) {
+// detach is Detach for who has read all but a part of a body that has come whole, and takes
+// the connection by take.
+func (x *Exchange) detach(unread []byte, take func(*loop.Conn) int) (fd int, rest []byte) {
 	c := x.conn
 	c.io.Lock()
 	for c.io.ReadingLocked() || x.pipe != nil && c.bits&feeding != 0 {
@@ -619,7 +622,7 @@ func (x *Exchange) detach(unread []byte) (fd int, rest []byte) {
 	}
 	c.more, c.x = nil, nil
 	c.bits |= lingering
-	if fd = c.io.DetachLocked(); fd >= 0 {
+	if fd = take(&c.io); fd >= 0 {
 		c.server.open.Add(-1)
 	}
 	return fd, rest

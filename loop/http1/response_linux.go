@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chaussette/chaussette/loop"
 )
 
 // response is the http.ResponseWriter of an Exchange. It knows that its handler has
@@ -577,7 +579,7 @@ func nanoseconds(t time.Time) int64 {
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	fd, rest, err := w.detachLocked()
+	fd, rest, err := w.detachLocked(detached)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -600,17 +602,38 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *response) Detach() (fd int, rest []byte, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.detachLocked()
+	return w.detachLocked(detached)
 }
 
-func (w *response) detachLocked() (fd int, rest []byte, err error) {
+// MoveTo is Detach for another Conn on the same loops: it gets the descriptor as if by
+// loop.Group.Add. Where its group is not that of the server the error is
+// errors.ErrUnsupported, and nothing has happened.
+func (w *response) MoveTo(group *loop.Group, to *loop.Conn, owner loop.Owner) (rest []byte, err error) {
+	if group != w.x.conn.server.group {
+		return nil, errors.ErrUnsupported
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, rest, err = w.detachLocked(func(c *loop.Conn) int {
+		if !c.MoveLocked(to, owner) {
+			return -1
+		}
+		return 0
+	})
+	return rest, err
+}
+
+func detached(c *loop.Conn) int { return c.DetachLocked() }
+
+// detachLocked has take take the connection; what it returns is not negative if it could.
+func (w *response) detachLocked(take func(*loop.Conn) int) (fd int, rest []byte, err error) {
 	if w.lateLocked() {
 		return -1, nil, errReturned
 	}
 	if w.hijacked {
 		return -1, nil, http.ErrHijacked
 	}
-	if fd, rest = w.x.detach(w.body.b); fd < 0 {
+	if fd, rest = w.x.detach(w.body.b, take); fd < 0 {
 		return -1, nil, net.ErrClosed
 	}
 	w.hijacked = true

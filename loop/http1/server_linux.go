@@ -67,7 +67,7 @@ func (s *Server) Serve(l Listener) error {
 	if local := fixed(l.Addr()); local != nil {
 		peer = &Peer{Local: local}
 	}
-	err := s.group.Accept(l, func(fd int) error { return s.Take(fd, nil, peer) })
+	err := s.group.Accept(l, func(fd int, from *unix.RawSockaddrAny) error { return s.take(fd, nil, peer, from) })
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -95,13 +95,17 @@ type Peer struct {
 // Take serves a connection: a socket that does not block, which belongs to the server from
 // now on, and what was read of it before. The error says that the loops are closed; the
 // descriptor is closed then.
-func (s *Server) Take(fd int, read []byte, peer *Peer) error {
+func (s *Server) Take(fd int, read []byte, peer *Peer) error { return s.take(fd, read, peer, nil) }
+
+// take is Take for a connection that comes from an address; nil is not known.
+func (s *Server) take(fd int, read []byte, peer *Peer, from *unix.RawSockaddrAny) error {
 	o := &s.options
 	if t := o.Limits.SendTimeout; t > 0 {
 		// It fails on Unix sockets, which do without.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(t.Milliseconds()))
 	}
 	c := &conn{server: s, peer: peer}
+	c.from.set(from)
 	if limit := o.Limits.Connections; limit > 0 && int(s.open.Load()-s.refused.Load())+o.Carried() >= limit {
 		if !s.refuse() {
 			unix.Close(fd)

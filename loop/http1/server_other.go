@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Supported says whether the system has what the package needs.
@@ -14,7 +16,7 @@ const Supported = false
 
 // Listener is what a Server accepts from.
 type Listener interface {
-	AcceptFD() (int, error)
+	AcceptFD(*unix.RawSockaddrAny) (int, error)
 	Addr() net.Addr
 }
 

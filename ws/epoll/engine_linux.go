@@ -168,6 +168,31 @@ func (e *Engine) AttachFD(fd int, buffered []byte, h *ws.Handshake) (*ws.Conn, e
 	return &c.link.Conn, nil
 }
 
+// Adopt is AttachFD for a connection that is on the engine's loops already: that of d, the
+// http.ResponseWriter of package loop/http1. The error is errors.ErrUnsupported, with nothing
+// done, if it is not.
+func (e *Engine) Adopt(d any, h *ws.Handshake) (*ws.Conn, error) {
+	server, ok := d.(mover)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	c := &conn{engine: e}
+	early, err := server.MoveTo(e.loops, &c.io, c)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take over the connection: %w", err)
+	}
+	c.attach(h, early)
+	return &c.link.Conn, nil
+}
+
+// mover is a server that leaves its connections on the loops.
+type mover interface {
+	MoveTo(group *loop.Group, to *loop.Conn, owner loop.Owner) (early []byte, err error)
+}
+
 // untouched is how long an app may leave a new connection alone before the engine starts
 // to read it anyway, so that pings and the peer's end are seen.
 const untouched = time.Second

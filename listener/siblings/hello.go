@@ -239,6 +239,7 @@ func (s *Siblings) dial(t Tag, wait time.Duration, met func()) {
 		defer func() {
 			s.mu.Lock()
 			delete(s.dialing, t)
+			delete(s.away, t)
 			s.mu.Unlock()
 			if met != nil {
 				met()

@@ -258,6 +258,7 @@ func (s *Siblings) bury(p *peer) {
 	p.tasks.Wait()
 	s.mu.Lock()
 	delete(s.peers, p.tag)
+	s.away[p.tag] = true // until it is known not to come back
 	closed := s.closed
 	s.mu.Unlock()
 	theirs := errors.Is(p.reason, errEnded) || errors.Is(p.reason, syscall.ECONNRESET) || errors.Is(p.reason, syscall.EPIPE)

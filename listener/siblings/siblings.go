@@ -106,6 +106,7 @@ type Siblings struct {
 	watchers []func(Tag, bool)
 	peers    map[Tag]*peer
 	dialing  map[Tag]bool
+	away     map[Tag]bool          // those that were dropped or lost, and may come back
 	strange  map[Tag]bool          // of another version
 	conns    map[net.Conn]struct{} // before their hello
 	closed   bool
@@ -118,7 +119,7 @@ func Open(options *Options) (*Siblings, error) {
 	if o.Key == "" {
 		return nil, errors.New("siblings: the socket has no key")
 	}
-	s := &Siblings{options: o, log: o.Logger, peers: map[Tag]*peer{}, dialing: map[Tag]bool{},
+	s := &Siblings{options: o, log: o.Logger, peers: map[Tag]*peer{}, dialing: map[Tag]bool{}, away: map[Tag]bool{},
 		strange: map[Tag]bool{}, conns: map[net.Conn]struct{}{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	var err error
@@ -238,6 +239,15 @@ func (s *Siblings) Peers() []Tag {
 
 // Has tells whether there is a sibling of this tag.
 func (s *Siblings) Has(t Tag) bool { return s.peer(t) != nil }
+
+// Away tells whether a sibling is not there, and may come, or come back: it has been dropped,
+// or does not answer, since it is stopped, and as far as is known its process has not ended.
+func (s *Siblings) Away(t Tag) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[t]
+	return (s.away[t] || s.dialing[t]) && (p == nil || !p.alive())
+}
 
 func (s *Siblings) peer(t Tag) *peer {
 	s.mu.Lock()

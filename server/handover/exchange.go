@@ -51,6 +51,8 @@ type Exchange struct {
 	mu      sync.Mutex // guards what follows
 	loads   map[siblings.Tag]load
 	waiting []net.Conn // for Accept
+	held    []held     // for siblings that are away
+	heldFor int        // bytes of those that were read
 	more    chan struct{}
 	closed  chan struct{}
 }
@@ -157,13 +159,15 @@ func (e *Exchange) late(fd int, what byte, read []byte) {
 }
 
 // takeBack deals with a connection that a sibling has not got, since it was dropped first.
-func (e *Exchange) takeBack(_ siblings.Tag, message []byte, fd int) {
+func (e *Exchange) takeBack(from siblings.Tag, message []byte, fd int) {
 	what, _, read, err := parseConnection(message)
 	switch {
 	case err != nil: // not a message of this package
 		closeFD(fd)
 	case what == forSession:
-		answer(fd, gone)
+		if !e.hold(fd, read, from) {
+			answer(fd, gone)
+		}
 		closeFD(fd)
 	case e.offer(fd, read, what) == nil:
 		closeFD(fd)
@@ -246,6 +250,7 @@ func (e *Exchange) Close() error {
 	e.mu.Unlock()
 	e.ticker.Stop()
 	e.tasks.Wait()
+	e.review()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Heard is what siblings have told: how many connections each has, sorted, without those
@@ -47,3 +48,22 @@ func Messages() [][]byte {
 
 // Load is the message of a worker that takes connections.
 func Load(conns int) []byte { return appendLoad(nil, load{conns, true}) }
+
+// MaxHeld is how many connections wait for siblings that are away at most.
+const MaxHeld = maxHeld
+
+// Held is how many connections wait for siblings that are away.
+func (e *Exchange) Held() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.held)
+}
+
+// Late has those that are held wait so much less.
+func (e *Exchange) Late(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range e.held {
+		e.held[i].until = e.held[i].until.Add(-d)
+	}
+}

@@ -100,7 +100,7 @@ func TestGive(t *testing.T) {
 	base := t.TempDir()
 	a, b := startBare(t, base, 0), startBare(t, base, 0)
 	client, server, fd := accepted(t)
-	if err := a.Give(fd, []byte("read"), "XXXX"); !errors.Is(err, siblings.ErrGone) {
+	if err := a.Give(fd, []byte("read"), nobody); !errors.Is(err, siblings.ErrGone) {
 		t.Errorf("to nobody: %v", err)
 	}
 	if err := a.Give(fd, make([]byte, 33<<20), b.siblings.Tag()); !errors.Is(err, siblings.ErrTooLarge) {

@@ -10,9 +10,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -303,11 +307,14 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
+// nobody is a tag that no worker has: one's own is four letters of 64, drawn by lot.
+const nobody siblings.Tag = "XXXX"
+
 // Without the sibling nothing is done.
 func TestNobody(t *testing.T) {
 	a := start(t, t.TempDir(), nil)
 	c := dial(t, a.addr)
-	fmt.Fprint(c, "GET /XXXX/ HTTP/1.1\r\nHost: h\r\n\r\n")
+	fmt.Fprintf(c, "GET /%s/ HTTP/1.1\r\nHost: h\r\n\r\n", nobody)
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -348,14 +355,7 @@ func TestGivenBack(t *testing.T) {
 			t.Fatal("the sibling is not heard")
 		}
 	}
-	fill := func(megabytes int) error {
-		for range megabytes {
-			if err := a.siblings.Send(stuck.Tag(), siblings.Testing, make([]byte, 1<<20)); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	fill := func(megabytes int) error { return a.fill(stuck.Tag(), megabytes) }
 	if err := fill(8); err != nil {
 		t.Fatal(err)
 	}
@@ -371,6 +371,166 @@ func TestGivenBack(t *testing.T) {
 	}
 	if got := read(t, bufio.NewReader(c)); got != string(a.tag) {
 		t.Errorf("%s answers, want %s", got, a.tag)
+	}
+}
+
+// fill sends megabytes to a sibling.
+func (w *worker) fill(to siblings.Tag, megabytes int) error {
+	for range megabytes {
+		if err := w.siblings.Send(to, siblings.Testing, make([]byte, 1<<20)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stopped is a sibling that is there, and does not answer.
+type stopped struct {
+	t   *testing.T
+	tag siblings.Tag
+	l   *net.UnixListener
+}
+
+func startStopped(t *testing.T, base string) *stopped {
+	t.Helper()
+	const tag = "stop"
+	folder := filepath.Join(base, fmt.Sprint("chaussette-", os.Geteuid()), "test")
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(folder, tag), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false) // as one that is killed
+	t.Cleanup(func() { _ = l.Close() })
+	return &stopped{t, tag, l}
+}
+
+// goOn has it answer, and serve the connections that it is given, until the end of c.
+func (s *stopped) goOn() (c *net.UnixConn) {
+	s.t.Helper()
+	_ = s.l.SetDeadline(time.Now().Add(patience))
+	for {
+		c, err := s.l.AcceptUnix()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		// A hello, which is sent back as its own. There may be some on connections that
+		// were given up.
+		hello := make([]byte, 4096)
+		n, err := c.Read(hello)
+		if err == nil {
+			own := regexp.MustCompile(`"tag":"[^"]*"`).ReplaceAll(hello[:n], []byte(`"tag":"`+string(s.tag)+`"`))
+			_, err = c.Write(own)
+		}
+		if err != nil {
+			_ = c.Close()
+			continue
+		}
+		return c
+	}
+}
+
+func (s *stopped) serve(c *net.UnixConn, n int) {
+	s.t.Helper()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	payload, oob := make([]byte, 64<<10), make([]byte, 256)
+	for n > 0 {
+		_, size, _, _, err := c.ReadMsgUnix(payload, oob)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		messages, err := syscall.ParseSocketControlMessage(oob[:size])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, m := range messages {
+			fds, err := syscall.ParseUnixRights(&m)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			for _, fd := range fds {
+				_, err := syscall.Write(fd, []byte("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"+string(s.tag)))
+				if err := errors.Join(err, syscall.Close(fd)); err != nil {
+					s.t.Error(err)
+				}
+				n--
+			}
+		}
+	}
+}
+
+// A request for a sibling that is stopped waits for it, and goes to it when it goes on. When
+// that dies, or stays away, the client is told that its session is gone.
+func TestAway(t *testing.T) {
+	for _, outcome := range []string{"it goes on", "it dies", "it stays away", "this worker ends"} {
+		t.Run(outcome, func(t *testing.T) {
+			t.Parallel()
+			base := t.TempDir()
+			away := startStopped(t, base)
+			a := start(t, base, nil)
+			const n = 3
+			var conns []net.Conn
+			for range n {
+				c := dial(t, a.addr)
+				fmt.Fprintf(c, "GET /%s/ HTTP/1.1\r\nHost: h\r\n\r\n", away.tag)
+				conns = append(conns, c)
+			}
+			for end := time.Now().Add(patience); a.exchange.Held() < n; time.Sleep(time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("%d connections wait for the sibling", a.exchange.Held())
+				}
+			}
+			want := `{"code":1,"message":"Session ID unknown"}`
+			switch outcome {
+			case "it goes on":
+				want = string(away.tag)
+				c := away.goOn()
+				defer c.Close()
+				away.serve(c, n)
+			case "it dies":
+				_ = away.l.Close()
+			case "it stays away":
+				a.exchange.Late(time.Minute)
+			case "this worker ends":
+				_ = a.exchange.Close()
+			}
+			for _, c := range conns {
+				r, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(r.Body)
+				_ = r.Body.Close()
+				if err != nil || string(body) != want {
+					t.Errorf("%q, %v, want %q", body, err, want)
+				}
+			}
+			if n := a.exchange.Held(); n != 0 {
+				t.Errorf("%d connections are held still", n)
+			}
+		})
+	}
+}
+
+// Not more than so many connections wait for siblings that are away.
+func TestTooManyAway(t *testing.T) {
+	base := t.TempDir()
+	away := startStopped(t, base)
+	a := start(t, base, nil)
+	for i := range handover.MaxHeld {
+		fmt.Fprintf(dial(t, a.addr), "GET /%s/%d HTTP/1.1\r\nHost: h\r\n\r\n", away.tag, i)
+	}
+	for end := time.Now().Add(patience); a.exchange.Held() < handover.MaxHeld; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections wait for the sibling", a.exchange.Held())
+		}
+	}
+	c := dial(t, a.addr)
+	fmt.Fprintf(c, "GET /%s/ HTTP/1.1\r\nHost: h\r\n\r\n", away.tag)
+	if r, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || r.StatusCode != http.StatusNotFound {
+		t.Error(r, err)
 	}
 }
 

@@ -24,6 +24,7 @@ func (e *Exchange) watch(t siblings.Tag, joined bool) {
 		e.forget(t)
 		return
 	}
+	defer e.release(t)
 	e.tellMu.Lock()
 	defer e.tellMu.Unlock()
 	own := load{takes: !e.leaving.Load()}
@@ -112,6 +113,7 @@ func (e *Exchange) tellOn() {
 		select {
 		case <-e.ticker.C:
 			e.tell(e.conns())
+			e.review()
 		case <-e.closed:
 			return
 		}

@@ -10,15 +10,20 @@ import (
 
 // Serve has a sibling serve r, and is false, with nothing done, where there is none of
 // that tag. The body must not have been read. It returns when the connection has moved, or
-// the proxied request is over.
+// the proxied request is over. The connection of a request for a sibling that is away is
+// kept until that is back, for ten seconds at most, and nobody waits for it.
 func (e *Exchange) Serve(w http.ResponseWriter, r *http.Request, to siblings.Tag) bool {
-	if !e.siblings.Has(to) {
+	there := e.siblings.Has(to)
+	if !there && !e.mayHold(to) {
 		return false
 	}
 	if r.TLS == nil && r.ProtoMajor == 1 {
 		err := e.move(w, r, func(fd int, read []byte) error {
 			err := e.Give(fd, read, to)
 			if errors.Is(err, siblings.ErrGone) {
+				if e.hold(fd, read, to) {
+					return nil
+				}
 				answer(fd, gone)
 			}
 			return err
@@ -30,6 +35,9 @@ func (e *Exchange) Serve(w http.ResponseWriter, r *http.Request, to siblings.Tag
 			e.log.Warn("a connection could not be handed over to a sibling, and is closed", "sibling", to, "error", err)
 			return true
 		}
+	}
+	if !there {
+		return false
 	}
 	e.proxied.Add(1)
 	clear(w.Header()) // the sibling sets its own

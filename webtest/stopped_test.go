@@ -1,7 +1,12 @@
 package webtest_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +34,7 @@ func TestSiblingStopped(t *testing.T) {
 		t.Fatalf("all clients are on one worker: %v", there.PIDs)
 	}
 	usual := s.do("without 0 10 100")
+	poller := pollFrom(t, pool, victim)
 	victim.Signal(syscall.SIGSTOP)
 	defer victim.Signal(syscall.SIGCONT)
 	// Enough to fill what the kernel keeps for it, and more after it was dropped.
@@ -47,7 +53,13 @@ func TestSiblingStopped(t *testing.T) {
 			}
 		}
 	}
+	// What comes for one of its sessions now waits for it.
+	poller.poll()
 	victim.Signal(syscall.SIGCONT)
+	if status, body := poller.answer(); status != http.StatusOK || !strings.HasPrefix(body, "40{") {
+		t.Errorf("a poll that waited for the stopped worker was answered with %d %q", status, body)
+	}
+	poller.post(poller.kept, "1") // closes it
 	for _, w := range pool.Workers {
 		if w != victim && there.PIDs[fmt.Sprint(w.PID)] > 0 {
 			w.WaitLog(fmt.Sprintf("(?s)a sibling is dropped.*a sibling has joined .*pid=%d", victim.PID))
@@ -61,7 +73,7 @@ func TestSiblingStopped(t *testing.T) {
 	if r := s.do("without 0 20 100"); r.Emitted != 20 || r.Missing > 0 {
 		t.Errorf("of %d emits %d were missing after it went on", r.Emitted, r.Missing)
 	}
-	// A client that polls and came to another worker meanwhile has a new session. The old one
+	// A client that polls and waited for more than ten seconds has a new session. The old one
 	// counts, and owes an answer to whom asks all, until it has missed a heartbeat.
 	for end := time.Now().Add(2 * webtest.Patience); s.do("count").Count != clients; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -71,4 +83,77 @@ func TestSiblingStopped(t *testing.T) {
 	if r := s.do("ask"); r.Count != clients || r.Answers != clients-1 || len(r.Siblings) != workers-1 {
 		t.Errorf("%d sockets, %d answers, %d siblings", r.Count, r.Answers, len(r.Siblings))
 	}
+}
+
+// poller is a client on polling that has a connection to another worker than its session's.
+type poller struct {
+	t   *testing.T
+	sid string
+	*kept
+}
+
+// pollFrom opens a session on a worker, which has something for it already.
+func pollFrom(t *testing.T, pool *webtest.Pool, owner *webtest.Worker) *poller {
+	t.Helper()
+	p := &poller{t: t}
+	var tag string
+	for _, w := range pool.Workers {
+		if w != owner {
+			w.WaitLog(fmt.Sprintf("a sibling has joined .*pid=%d", owner.PID))
+			tag = regexp.MustCompile(fmt.Sprintf(`a sibling has joined sibling=(\S+) pid=%d`, owner.PID)).FindStringSubmatch(w.Log())[1]
+		}
+	}
+	open := func() *kept { c := pool.Dial(); return &kept{c, bufio.NewReader(c)} }
+	for end := time.Now().Add(webtest.Patience); p.sid == "" || p.kept == nil; {
+		if time.Now().After(end) {
+			t.Fatal("not every worker accepts connections")
+		}
+		k := open()
+		_ = k.SetDeadline(end)
+		if pid, err := k.ask(); err != nil {
+			t.Fatal(err)
+		} else if pid != owner.PID {
+			p.kept = k
+		} else if p.sid == "" {
+			fmt.Fprint(k, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: pool\r\n\r\n")
+			_, body := p.read(k)
+			if p.sid = regexp.MustCompile(`"sid":"([^"]*)"`).FindStringSubmatch(body)[1]; !strings.HasPrefix(p.sid, tag) {
+				t.Fatalf("the session is %s, and the worker %s", p.sid, tag)
+			}
+			p.post(k, "40")
+		}
+	}
+	_ = p.SetDeadline(time.Time{})
+	return p
+}
+
+func (p *poller) post(k *kept, packet string) {
+	p.t.Helper()
+	fmt.Fprintf(k, "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: pool\r\nContent-Length: %d\r\n\r\n%s", p.sid, len(packet), packet)
+	if status, body := p.read(k); status != http.StatusOK {
+		p.t.Errorf("a POST was answered with %d %q", status, body)
+	}
+}
+
+func (p *poller) poll() {
+	fmt.Fprintf(p, "GET /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: pool\r\n\r\n", p.sid)
+}
+
+func (p *poller) answer() (status int, body string) {
+	_ = p.SetDeadline(time.Now().Add(webtest.Patience))
+	return p.read(p.kept)
+}
+
+func (p *poller) read(k *kept) (status int, body string) {
+	p.t.Helper()
+	r, err := http.ReadResponse(k.in, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
 }

@@ -37,6 +37,8 @@ func TestBuffered(t *testing.T) {
 			if status, body, header := s.do("HEAD", "/stream?500000", nil); status != 200 || body != "" || header.Get("Content-Length") != "500000" {
 				t.Errorf("HEAD: %d, %d bytes, %v", status, len(body), header)
 			}
+			// A file is sent as it is, and nobody need keep it.
+			testFileWrapper(t, s)
 			upload := bytes.Repeat([]byte("0123456789"), 200_000)
 			if status, body, _ := s.do("POST", "/read?all", bytes.NewReader(upload)); status != 200 || !strings.HasPrefix(body, "2000000 ") {
 				t.Errorf("upload: %d %q", status, body)

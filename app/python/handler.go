@@ -332,6 +332,12 @@ func (x *exchange) mismatch(declared, sent int64) {
 	x.app.opts.Logger.Error("the app declared another Content-Length than it sent", "declared", declared, "sent", sent, "path", x.r.URL.Path)
 }
 
+// through is a ResponseWriter that keeps what it gets; see server/buffer.
+type through interface {
+	// Through ends that: an app that sends a file has made all of its response.
+	Through() http.ResponseWriter
+}
+
 func (x *exchange) respondFile(a *Answer, declared int64, bodiless bool) {
 	x.mu.Lock()
 	file, offset, length := x.file, x.offset, x.length
@@ -355,12 +361,17 @@ func (x *exchange) respondFile(a *Answer, declared int64, bodiless bool) {
 			body = io.LimitReader(own, length)
 		}
 	}
-	if rest := http.NewResponseController(x.w); rest.Flush() == nil {
-		n, err := io.Copy(x.w, body)
-		if err == nil && n < declared {
-			x.mismatch(declared, n)
-			x.cut()
-		}
+	// The head goes first, for the file's bytes do not pass through where it lies.
+	w := x.w
+	if buffered, ok := w.(through); ok {
+		w = buffered.Through()
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return // the client has gone
+	}
+	if n, err := io.Copy(w, body); err == nil && n < declared {
+		x.mismatch(declared, n)
+		x.cut()
 	}
 }
 

@@ -195,3 +195,23 @@ func TestBufferReadFrom(t *testing.T) {
 		t.Errorf("ReadFrom over the limit: %v", err)
 	}
 }
+
+// An app that sends a file has made all of its response: nothing is kept of it.
+func TestHandlerLetsAFileThrough(t *testing.T) {
+	handler := func(before string) http.Handler {
+		return buffer.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, before)
+			to := w.(interface{ Through() http.ResponseWriter }).Through()
+			_, _ = io.WriteString(to, "file")
+		}), 0, slog.New(slog.DiscardHandler))
+	}
+	for before, length := range map[string]string{"": "", "kept, ": "10"} {
+		got := httptest.NewRecorder()
+		handler(before).ServeHTTP(got, httptest.NewRequest("GET", "/", nil))
+		// What was kept already has its length counted.
+		if got.Code != http.StatusAccepted || got.Body.String() != before+"file" || got.Header().Get("Content-Length") != length {
+			t.Errorf("after %q: %d %q, %v", before, got.Code, got.Body, got.Header())
+		}
+	}
+}

@@ -106,6 +106,20 @@ func (w *response) SendBy(send func(c net.Conn, head []byte) (int64, error)) (in
 	return n, err
 }
 
+// Through passes the head on, and returns where the body goes of an app that has made all
+// of it, a file for instance: there is nothing to be kept. It takes no more then.
+func (w *response) Through() http.ResponseWriter {
+	if w.gone || w.headed || w.err != nil || w.body.Size() > 0 {
+		return w
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	w.to.WriteHeader(w.status)
+	w.headed, w.gone = true, true
+	return w.to
+}
+
 // send sends what has been kept.
 func (w *response) send() error {
 	if w.gone {

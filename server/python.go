@@ -23,7 +23,7 @@ func (f *flags) forPython(c *Config, name string, set *pflag.FlagSet) {
 	backend, _ := LookupBackend(c.Backend) // was looked up before
 	o := &f.app.Python
 	o.Mode = backend.Python
-	o.Buffered = backend.Buffered
+	o.Buffered, o.BufferLimit = backend.Buffered, c.Limits.WithDefaults().Buffered
 	o.Logger = c.Log
 	o.ServerSoftware = "chaussette/" + strings.Fields(Version())[0]
 	// A socket that was inherited is shared with other workers.

@@ -63,7 +63,8 @@ type direct struct {
 	// Of a response in parts.
 	declared, sent int64
 	parts          *parts
-	lent           bool // the child writes on the connection itself
+	lent           bool   // the child writes on the connection itself
+	spool          *spool // where the parts are kept until the app has returned, or nil
 
 	timer *time.Timer
 }
@@ -134,6 +135,10 @@ func (d *direct) mismatch(sent int64) {
 func (d *direct) Start(a *Answer) {
 	d.stopWatching()
 	d.header(a)
+	if d.app.opts.Buffered && !a.Ask { // who asks has made all of it
+		d.keep()
+		return
+	}
 	d.parts = &parts{d: d}
 	d.x.OnSent(d.parts.sent)
 	ask := a.Ask
@@ -157,6 +162,11 @@ func (d *direct) Start(a *Answer) {
 
 // Data implements Sink.
 func (d *direct) Data(c Chunk) {
+	if d.spool != nil {
+		d.spool.write(c.bytes())
+		c.Release()
+		return
+	}
 	d.write(c.bytes())
 	d.parts.hold(c)
 }
@@ -211,6 +221,8 @@ func (d *direct) File(a *Answer, f *os.File, offset, length int64) {
 func (d *direct) End(err error) {
 	d.stopWatching()
 	switch {
+	case d.spool != nil:
+		d.sendKept(err)
 	case d.parts == nil: // the child has gone
 		d.fail(http.StatusBadGateway, "The application has crashed.")
 	case d.lent && err == nil && d.lentAll():

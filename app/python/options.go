@@ -45,6 +45,10 @@ type Options struct {
 	// Buffered says that the server keeps a response until the app has returned: the child
 	// then holds up to 1 MiB of it itself.
 	Buffered bool
+	// BufferLimit is how many bytes of such a response are kept, beyond which it is a 500;
+	// 0 is no bound. For ServeDirect, which keeps them itself: other servers have a limit of
+	// their own.
+	BufferLimit int64
 	// Multiprocess says that other processes serve the same app: wsgi.multiprocess.
 	Multiprocess bool
 	// Logger gets what the child prints, its errors, and its life. nil: slog.Default().

@@ -355,10 +355,11 @@ class Pipe:
             self.streams[id] = stream
         return stream
 
-    def begin(self, stream, status, headers, length, first):
-        """Send the head of a response whose body begins with first bytes."""
+    def begin(self, stream, status, headers, length, first, lends):
+        """Send the head of a response whose body begins with first bytes. lends: the body
+        may be written on the connection itself."""
         head = dumps([plain_head(status, headers)], 4)
-        large = first > SMALL if length is None else length > INLINE
+        large = lends and (first > SMALL if length is None else length > INLINE)
         chunked = length is None
         refused = self.refused[chunked]
         if not large or refused and refused & 31:

@@ -97,14 +97,16 @@ class Call:
             self.headers = self.headers + [("Content-Length", str(length))]
         pipe = self.host.pipe
         self.stream = stream = pipe.stream(self.id)
-        pipe.begin(stream, self.status, self.headers, length, self.size)
+        pipe.begin(stream, self.status, self.headers, length, self.size, True)
         pipe.all(stream, parts)
 
     def start(self, first):
         self.sent = True
         pipe = self.host.pipe
         self.stream = pipe.stream(self.id)
-        pipe.begin(self.stream, self.status, self.headers, declared(self.headers), first)
+        # The client of a buffered response is nobody to wait for: the worker takes the parts.
+        lends = not self.host.buffered
+        pipe.begin(self.stream, self.status, self.headers, declared(self.headers), first, lends)
 
     def end(self):
         if not self.done:

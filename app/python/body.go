@@ -148,11 +148,15 @@ func (u *upload) failed() error {
 	return u.err
 }
 
+// maxRefused is how often it is asked for a connection in vain.
+const maxRefused = 3
+
 func (u *upload) run() {
 	defer close(u.done)
 	arena := u.call.child.arena
 	var heap []byte
 	fast := true
+	refused := 0 // how often the connection was not lent
 	for {
 		limit, ok := u.await()
 		if !ok {
@@ -161,7 +165,7 @@ func (u *upload) run() {
 		var buf []byte
 		slot, shared := uint32(0), false
 		// A slot is for those who fill it: a slow client would keep it for nothing.
-		if fast && u.lender == nil {
+		if fast && (u.lender == nil || refused > 0) {
 			slot, shared = arena.take()
 		}
 		if shared {
@@ -180,11 +184,16 @@ func (u *upload) run() {
 			u.mu.Unlock()
 		}
 		first := buf[:n]
-		for err == nil && u.lender != nil {
+		// After a refusal, what has come already is to be read: as long as Read fills buf
+		// there is more of that.
+		for err == nil && u.lender != nil && (refused == 0 || n < len(buf)) {
 			var m int64
 			m, err = u.lend(first)
 			if errors.Is(err, http.ErrNotSupported) {
-				u.lender, err = nil, nil
+				err = nil
+				if refused++; refused > maxRefused {
+					u.lender = nil
+				}
 				break
 			}
 			n = 0

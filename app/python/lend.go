@@ -126,7 +126,7 @@ type (
 	}
 	bodyLender interface {
 		// ReadBy has read take limit bytes from the connection. The error is
-		// http.ErrNotSupported where read was not called; a Read may come to where it is.
+		// http.ErrNotSupported where read was not called; after a Read it may be.
 		ReadBy(read func(c net.Conn, limit int64, toTheEnd bool, patience time.Duration) (int64, error)) (int64, error)
 	}
 )

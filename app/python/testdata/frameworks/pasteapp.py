@@ -1,6 +1,8 @@
 """Factories for PasteDeploy."""
 
+import importlib
 import logging
+from wsgiref.util import shift_path_info
 
 
 def app_factory(global_config, greeting="hello", **settings):
@@ -20,3 +22,17 @@ def filter_factory(global_config, mark="!"):
         return filtered
 
     return wrap
+
+
+def named(global_config, app):
+    module, _, attribute = app.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def mount(loader, global_config, **names):
+    apps = {prefix: loader.get_app(name, global_conf=global_config) for prefix, name in names.items()}
+
+    def app(environ, start_response):
+        return apps[shift_path_info(environ)](environ, start_response)
+
+    return app

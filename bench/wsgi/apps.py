@@ -8,6 +8,15 @@ def hello(environ, start_response):
     return [b"hello world\n"]
 
 
+PAGE = b"x" * 10240
+
+
+def body10k(environ, start_response):
+    """A page of 10 KiB."""
+    start_response("200 OK", [("Content-Type", "text/html"), ("Content-Length", str(len(PAGE)))])
+    return [PAGE]
+
+
 CHUNK = b"x" * 65536
 
 

@@ -6,8 +6,11 @@
 Each server is loaded by wrk with 64 keep-alive connections, one after another and round
 after round, so that all see the same machine. What counts is the CPU time a request of
 the server's whole process tree; rates depend on what else the machine does. The table
-has the median of the rounds. Needs bin/chaussette and the packages of `scripts/setup
-bench`; a server that is not installed, or does not start, says so in its row.
+has the median of the rounds. The case memory has the resident memory of an idle worker
+with its child, and how much more it is than the interpreter with the app, and with the
+package by which the backend runs it. Needs bin/chaussette and the packages of `scripts/setup
+bench`; a server that is not installed, or does not start, says so in its row. (bjoern is not
+Debian's: pip install bjoern.)
 """
 
 import argparse
@@ -31,6 +34,14 @@ EVENTLET = "import eventlet; eventlet.monkey_patch(); from eventlet import wsgi;
 GEVENT = "from gevent import monkey; monkey.patch_all(); from gevent.pywsgi import WSGIServer; import apps; WSGIServer(('127.0.0.1', {port}), apps.{app}, log=None).serve_forever()"
 TORNADO = "import apps, tornado.wsgi, tornado.httpserver, tornado.ioloop; tornado.httpserver.HTTPServer(tornado.wsgi.WSGIContainer(apps.{app})).listen({port}, '127.0.0.1'); tornado.ioloop.IOLoop.current().start()"
 WAITRESS = "import apps, waitress; waitress.serve(apps.{app}, host='127.0.0.1', port={port}, threads={threads})"
+BJOERN = "import apps, bjoern; bjoern.run(apps.{app}, '127.0.0.1', {port})"
+BARE = "{patch}; import apps, time; print(flush=True); time.sleep(60)"
+PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all()",
+    "eventlet": "import eventlet; eventlet.monkey_patch()",
+    "tornado": "import tornado.ioloop",
+}
+PATCHES["meinheld"] = PATCHES["fastgevent"] = PATCHES["gevent"]
 WSGIREF = "import apps; from wsgiref.simple_server import *; WSGIRequestHandler.log_message = lambda *a: None; make_server('127.0.0.1', {port}, apps.{app}).serve_forever()"
 UWSGI = ["uwsgi", "--plugin", "python3", "--http11-socket", "127.0.0.1:{port}", "--master", "--need-app", "--disable-logging", "--module", "apps:{app}"]
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "error", "--worker-tmp-dir", "/dev/shm", "apps:{app}"]
@@ -42,6 +53,9 @@ SERVERS = {
     "waitress": CHAUSSETTE + ["--backend", "waitress", "--spawn", "{threads}", "apps.{app}"],
     "eventlet": CHAUSSETTE + ["--backend", "eventlet", "apps.{app}"],
     "tornado": CHAUSSETTE + ["--backend", "tornado", "apps.{app}"],
+    "bjoern": CHAUSSETTE + ["--backend", "bjoern", "apps.{app}"],
+    "meinheld": CHAUSSETTE + ["--backend", "meinheld", "apps.{app}"],
+    "fastgevent": CHAUSSETTE + ["--backend", "fastgevent", "apps.{app}"],
     "old chaussette wsgiref": OLD + ["--backend", "wsgiref", "apps.{app}"],
     "old chaussette waitress": OLD + ["--backend", "waitress", "apps.{app}"],
     "old chaussette eventlet": OLD + ["--backend", "eventlet", "apps.{app}"],
@@ -50,18 +64,23 @@ SERVERS = {
     "waitress itself": [PYTHON, "-c", WAITRESS],
     "eventlet.wsgi": [PYTHON, "-c", EVENTLET],
     "tornado itself": [PYTHON, "-c", TORNADO],
+    "bjoern itself": [PYTHON, "-c", BJOERN],
     "gunicorn sync": GUNICORN,
     "gunicorn gevent": GUNICORN + ["--worker-class", "gevent"],
     "gunicorn gthread": GUNICORN + ["--worker-class", "gthread", "--threads", "{threads}"],
     "uwsgi": UWSGI + ["--processes", "1", "--threads", "{threads}", "--enable-threads"],
 }
+OURS = [name for name, command in SERVERS.items() if command[0] == CHAUSSETTE[0]]
+LARGE = OURS + ["uwsgi", "gunicorn gevent", "bjoern itself"]
 CASES = {
     "hello": list(SERVERS),
-    "stream": ["wsgiref", "gevent", "waitress", "uwsgi", "gunicorn gevent"],
-    "upload": ["wsgiref", "gevent", "waitress", "uwsgi", "gunicorn gevent"],
-    "sleep": ["waitress", "gevent", "uwsgi", "gunicorn gthread", "gunicorn gevent", "waitress itself"],
+    "body10k": LARGE,
+    "stream": LARGE,
+    "upload": LARGE,
+    "sleep": ["waitress", "gevent", "meinheld", "uwsgi", "gunicorn gthread", "gunicorn gevent", "waitress itself"],
+    "memory": OURS,
 }
-THREADS = {"hello": 4, "stream": 4, "upload": 4, "sleep": 64}
+THREADS = {"sleep": 64}
 
 
 def tree(pid):
@@ -110,10 +129,33 @@ def await_server(process, port):
     return False
 
 
+def resident(pids):
+    """MiB of memory that pids have resident."""
+    pages = 0
+    for pid in pids:
+        with open("/proc/%d/statm" % pid) as file:
+            pages += int(file.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def bare(name):
+    """MiB of the interpreter that does nothing but hold the apps, and the package by which
+    the backend runs them."""
+    env = dict(os.environ, PYTHONPATH=HERE)
+    process = subprocess.Popen([PYTHON, "-c", BARE.format(patch=PATCHES.get(name, "pass"))], env=env, stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        return resident([process.pid])
+    finally:
+        process.kill()
+        process.wait()
+
+
 def measure(name, case, seconds):
-    """Return (us of CPU a request, requests/s, p99 in ms), or why there is none."""
+    """Return (us of CPU a request, requests/s, p99 in ms), or why there is none. Of the case
+    memory: (MiB resident, MiB more than the bare interpreter)."""
     port = free_port()
-    values = {"port": port, "app": case, "threads": THREADS[case]}
+    values = {"port": port, "app": "hello" if case == "memory" else case, "threads": THREADS.get(case, 4)}
     command = [part.format(**values) if "{" in part else part for part in SERVERS[name]]
     env = dict(os.environ, PYTHONPATH=HERE, PATH="/usr/bin:/bin")
     with tempfile.TemporaryFile() as errors:
@@ -126,6 +168,9 @@ def measure(name, case, seconds):
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").split("\n")
                 return "does not start: " + ([line for line in lines if line.strip()] or ["no output"])[-1][:60]
+            if case == "memory":
+                size = resident(tree(process.pid))
+                return size, size - bare(name)
             load = ["wrk", "-t1", "-c64", "--latency", "http://127.0.0.1:%d/" % port]
             if case == "upload":
                 load += ["-s", HERE + "/upload.lua"]
@@ -166,13 +211,15 @@ def main():
             for name in results:
                 if not results[name] or not isinstance(results[name][-1], str):
                     results[name].append(measure(name, case, arguments.seconds))
-        print("\n| %s | CPU us/request | requests/s | p99 ms |\n|---|---|---|---|" % case)
+        columns = ["MiB", "more than the interpreter"] if case == "memory" else ["CPU us/request", "requests/s", "p99 ms"]
+        print("\n| %s | %s |\n|%s" % (case, " | ".join(columns), "---|" * (len(columns) + 1)))
         for name, runs in results.items():
             label = ("**chaussette %s**" if SERVERS[name][0] == CHAUSSETTE[0] else "%s") % name
             if isinstance(runs[-1], str):
-                print("| %s | %s | | |" % (label, runs[-1]))
+                cells = [runs[-1]] + [""] * (len(columns) - 1)
             else:
-                print("| %s | %.1f | %.0f | %.1f |" % ((label,) + tuple(statistics.median(run[i] for run in runs) for i in range(3))))
+                cells = ["%.*f" % (column != "requests/s", statistics.median(run[i] for run in runs)) for i, column in enumerate(columns)]
+            print("| %s | %s |" % (label, " | ".join(cells)))
         sys.stdout.flush()
 
 

@@ -142,10 +142,6 @@ func (s *suite) add(n int, rooms ...adapter.Room) []*Socket {
 	return s.sockets[len(s.sockets)-n:]
 }
 
-func event(name string) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}}
-}
-
 // eventually waits until f is true.
 func (s *suite) eventually(what string, f func() bool) {
 	s.Helper()
@@ -164,14 +160,14 @@ func (s *suite) barrier() {
 	for i, a := range s.Adapters {
 		s.barriers++
 		name := fmt.Sprintf("barrier %d of %d", s.barriers, i)
-		if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
+		if err := a.Broadcast(Event(name), adapter.Opts{}); err != nil {
 			s.Fatal(err)
 		}
 		for _, socket := range s.sockets {
 			if a := socket.adapter; a.Local(socket.id) == nil {
 				continue // removed
 			}
-			s.eventually(name, func() bool { return slices.Contains(socket.all(), `["`+name+`"]`) })
+			s.eventually(name, func() bool { return socket.Got(name) })
 		}
 	}
 }
@@ -206,7 +202,7 @@ func (s *suite) want(events ...string) {
 
 func (s *suite) broadcast(a adapter.Adapter, name string, o adapter.Opts) {
 	s.Helper()
-	if err := a.Broadcast(event(name), o); err != nil {
+	if err := a.Broadcast(Event(name), o); err != nil {
 		s.Error(err)
 	}
 }
@@ -405,7 +401,7 @@ func allRooms(s *suite) {
 }
 
 func question() *adapter.Packet {
-	p := event("?")
+	p := Event("?")
 	p.HasID, p.ID = true, 7
 	return p
 }
@@ -478,7 +474,7 @@ func atOnce(s *suite) {
 		all.Go(func() {
 			for i := range 50 {
 				a.Join(socket, "b", adapter.Room(fmt.Sprint(i)))
-				_ = a.Broadcast(event("x"), rooms("b"))
+				_ = a.Broadcast(Event("x"), rooms("b"))
 				a.Leave(socket, "b")
 				a.Rooms(socket)
 				a.Remove(socket)

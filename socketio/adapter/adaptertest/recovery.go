@@ -167,7 +167,7 @@ func (r *recovery) emit(e *emitter, random *rand.Rand) {
 	}
 	r.sent = append(r.sent, sent{name, who})
 	r.mu.Unlock()
-	if err := e.Broadcast(event(name), o); err != nil {
+	if err := e.Broadcast(Event(name), o); err != nil {
 		r.Error(err)
 	}
 }

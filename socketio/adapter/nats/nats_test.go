@@ -20,13 +20,9 @@ import (
 	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
 	"github.com/chaussette/chaussette/socketio/adapter/nats"
 	adaptersiblings "github.com/chaussette/chaussette/socketio/adapter/siblings"
-	"github.com/chaussette/chaussette/socketio/parser"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience is how long something may take on a slow machine.
-const patience = 20 * time.Second
 
 func open(t *testing.T, url string, o *nats.Options) *nats.Broker {
 	t.Helper()
@@ -42,55 +38,21 @@ func open(t *testing.T, url string, o *nats.Options) *nats.Broker {
 	return b
 }
 
-// hubs are those of n workers on one socket.
-func hubs(t *testing.T, n int) []*adaptersiblings.Hub {
-	t.Helper()
-	base := t.TempDir()
-	all := make([]*adaptersiblings.Hub, n)
-	for i := range all {
-		s, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		all[i] = adaptersiblings.NewHub(s, nil)
-		if err := s.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
-
 // join makes a namespace on each of the brokers, which share it when it returns.
 func join(t *testing.T, brokers []*nats.Broker, namespace string) *adaptertest.Cluster {
 	t.Helper()
-	c := &adaptertest.Cluster{}
-	for i, b := range brokers {
-		h := &adaptertest.Handler{Name: fmt.Sprint("worker ", i)}
-		a, err := b.Factory(namespace, h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = a.Close() })
-		c.Adapters, c.Handlers = append(c.Adapters, a), append(c.Handlers, h)
+	var factories []adapter.Factory
+	for _, b := range brokers {
+		factories = append(factories, b.Factory)
 	}
-	for _, a := range c.Adapters {
-		workers(t, a, len(brokers))
-	}
+	c := adaptertest.Join(t, namespace, factories...)
+	ready(t, brokers...)
 	return c
-}
-
-func workers(t *testing.T, a adapter.Adapter, n int) {
-	t.Helper()
-	eventually(t, fmt.Sprint(n, " workers are there"), func() bool {
-		got, err := a.Workers(t.Context())
-		return got == n && err == nil
-	})
 }
 
 func ready(t *testing.T, brokers ...*nats.Broker) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
 	for _, b := range brokers {
 		if err := b.Ready(ctx); err != nil {
@@ -99,19 +61,10 @@ func ready(t *testing.T, brokers ...*nats.Broker) {
 	}
 }
 
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not in %v: %s", patience, what)
-		}
-	}
-}
-
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	server := adaptertest.StartNATS(t)
-	adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+	adaptertest.Run(t, adaptertest.Patience/3, func(t *testing.T) *adaptertest.Cluster {
 		var all []*nats.Broker
 		for range 3 {
 			all = append(all, open(t, server.URL, nil))
@@ -127,9 +80,9 @@ func TestSuiteWithSiblings(t *testing.T) {
 		t.Run(first+" asks", func(t *testing.T) {
 			t.Parallel()
 			server := adaptertest.StartNATS(t)
-			adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+			adaptertest.Run(t, adaptertest.Patience/3, func(t *testing.T) *adaptertest.Cluster {
 				all := []*nats.Broker{open(t, server.URL+"?prefix=own.name", nil)}
-				for _, h := range hubs(t, 2) {
+				for _, h := range adaptertest.Hubs(t, 2) {
 					all = append(all, open(t, server.URL+"?prefix=own.name", &nats.Options{Siblings: h}))
 				}
 				if first == "sibling" {
@@ -141,25 +94,12 @@ func TestSuiteWithSiblings(t *testing.T) {
 	}
 }
 
-func event(name string) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}}
-}
-
-func emit(t *testing.T, a adapter.Adapter, name string) {
-	t.Helper()
-	if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
-		t.Error(err)
-	}
-}
-
-func got(s *adaptertest.Socket, name string) bool { return slices.Contains(s.Events(), `["`+name+`"]`) }
-
 // While NATS is away, everything goes on on the machine; what does not reach others is
 // counted, and a request says that it is not complete. Then all is as before.
 func TestOutage(t *testing.T) {
 	server := adaptertest.StartNATS(t)
 	all := []*nats.Broker{open(t, server.URL, nil)}
-	for _, h := range hubs(t, 2) {
+	for _, h := range adaptertest.Hubs(t, 2) {
 		all = append(all, open(t, server.URL, &nats.Options{Siblings: h}))
 	}
 	c := join(t, all, "/")
@@ -170,26 +110,26 @@ func TestOutage(t *testing.T) {
 		a.Add(s)
 		sockets = append(sockets, s)
 	}
-	emit(t, first, "before")
+	adaptertest.Emit(t, first, "before")
 	for _, s := range sockets {
-		eventually(t, "delivered before", func() bool { return got(s, "before") })
+		adaptertest.Eventually(t, "delivered before", func() bool { return s.Got("before") })
 	}
 
 	server.Stop()
 	for _, b := range all {
-		eventually(t, "noticed", func() bool { return !b.Connected() })
+		adaptertest.Eventually(t, "noticed", func() bool { return !b.Connected() })
 	}
 	before := all[1].Lost()
 	for i := range 100 {
-		emit(t, first, fmt.Sprint("during ", i))
+		adaptertest.Emit(t, first, fmt.Sprint("during ", i))
 	}
 	if lost := all[1].Lost() - before; lost != 100 {
 		t.Errorf("%d of 100 emits are counted as lost", lost)
 	}
-	if !got(sockets[1], "during 99") {
+	if !sockets[1].Got("during 99") {
 		t.Error("a local client has not got what was emitted meanwhile")
 	}
-	eventually(t, "delivered to the sibling", func() bool { return got(sockets[2], "during 99") })
+	adaptertest.Eventually(t, "delivered to the sibling", func() bool { return sockets[2].Got("during 99") })
 	begin := time.Now()
 	found, err := second.Fetch(t.Context(), adapter.Opts{})
 	if len(found) != 2 || !errors.Is(err, adapter.ErrPartial) {
@@ -198,23 +138,23 @@ func TestOutage(t *testing.T) {
 	if answers, err := first.ServerSideEmitAck(t.Context(), []byte(`["x"]`)); len(answers) != 1 || !errors.Is(err, adapter.ErrPartial) {
 		t.Errorf("%d answers, %v", len(answers), err)
 	}
-	if d := time.Since(begin); d > patience/4 {
+	if d := time.Since(begin); d > adaptertest.Patience/4 {
 		t.Errorf("requests took %v", d)
 	}
 
 	server.Start()
 	ready(t, all...)
 	for _, a := range c.Adapters {
-		workers(t, a, 3)
+		adaptertest.Workers(t, a, 3)
 	}
-	emit(t, far, "after")
+	adaptertest.Emit(t, far, "after")
 	for _, s := range sockets {
-		eventually(t, "delivered after", func() bool { return got(s, "after") })
+		adaptertest.Eventually(t, "delivered after", func() bool { return s.Got("after") })
 	}
 	if found, err := first.Fetch(t.Context(), adapter.Opts{}); len(found) != 3 || err != nil {
 		t.Errorf("%d sockets, %v", len(found), err)
 	}
-	if got(sockets[0], "during 99") {
+	if sockets[0].Got("during 99") {
 		t.Error("what was lost came later")
 	}
 }
@@ -235,16 +175,16 @@ func TestStartsBefore(t *testing.T) {
 	}
 	s := adaptertest.NewSocket(adapters[1], "s")
 	adapters[1].Add(s)
-	emit(t, adapters[1], "alone")
-	if !got(s, "alone") {
+	adaptertest.Emit(t, adapters[1], "alone")
+	if !s.Got("alone") {
 		t.Error("a local client is not served")
 	}
 	server.Start()
 	for _, a := range adapters {
-		workers(t, a, 2)
+		adaptertest.Workers(t, a, 2)
 	}
-	emit(t, adapters[0], "together")
-	eventually(t, "delivered", func() bool { return got(s, "together") })
+	adaptertest.Emit(t, adapters[0], "together")
+	adaptertest.Eventually(t, "delivered", func() bool { return s.Got("together") })
 }
 
 // A worker that is not heard of any more has gone; one that closes its namespace has at
@@ -258,8 +198,8 @@ func TestGone(t *testing.T) {
 	if err := c.Adapters[1].Close(); err != nil {
 		t.Fatal(err)
 	}
-	workers(t, c.Adapters[2], 2)
-	workers(t, c.Adapters[0], 1)
+	adaptertest.Workers(t, c.Adapters[2], 2)
+	adaptertest.Workers(t, c.Adapters[0], 1)
 }
 
 // A message that is larger than NATS takes is an error, and the next one is sent.
@@ -269,11 +209,11 @@ func TestTooLarge(t *testing.T) {
 	c := join(t, all, "/")
 	s := adaptertest.NewSocket(c.Adapters[1], "s")
 	c.Adapters[1].Add(s)
-	if err := c.Adapters[0].Broadcast(event(strings.Repeat("x", 2<<20)), adapter.Opts{}); !errors.Is(err, gonats.ErrMaxPayload) {
+	if err := c.Adapters[0].Broadcast(adaptertest.Event(strings.Repeat("x", 2<<20)), adapter.Opts{}); !errors.Is(err, gonats.ErrMaxPayload) {
 		t.Error(err)
 	}
-	emit(t, c.Adapters[0], "small")
-	eventually(t, "delivered", func() bool { return got(s, "small") })
+	adaptertest.Emit(t, c.Adapters[0], "small")
+	adaptertest.Eventually(t, "delivered", func() bool { return s.Got("small") })
 	if all[0].Lost() != 1 {
 		t.Errorf("%d emits are counted as lost", all[0].Lost())
 	}
@@ -292,10 +232,10 @@ func TestNamespaces(t *testing.T) {
 		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
 	}
 	for i, a := range first {
-		emit(t, a, fmt.Sprint("to ", i))
+		adaptertest.Emit(t, a, fmt.Sprint("to ", i))
 	}
 	for i, s := range sockets {
-		eventually(t, "delivered", func() bool { return len(s.Events()) > 0 })
+		adaptertest.Eventually(t, "delivered", func() bool { return len(s.Events()) > 0 })
 		if events := s.Events(); len(events) != 1 || events[0] != fmt.Sprintf(`["to %d"]`, i) {
 			t.Errorf("namespace %d got %q", i, events)
 		}
@@ -326,9 +266,9 @@ func TestNonsense(t *testing.T) {
 	if err := conn.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "dropped", func() bool { return all[0].Dropped() >= n })
-	emit(t, c.Adapters[1], "after")
-	eventually(t, "delivered after", func() bool { return got(s, "after") })
+	adaptertest.Eventually(t, "dropped", func() bool { return all[0].Dropped() >= n })
+	adaptertest.Emit(t, c.Adapters[1], "after")
+	adaptertest.Eventually(t, "delivered after", func() bool { return s.Got("after") })
 	if events := s.Events(); len(events) != 1 {
 		t.Errorf("nonsense was delivered: %q", events)
 	}
@@ -343,11 +283,11 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	eventually(t, "connected", func() bool { return strings.Contains(log.String(), "nats is reached") })
+	adaptertest.Eventually(t, "connected", func() bool { return strings.Contains(log.String(), "nats is reached") })
 	server.Stop()
-	eventually(t, "away", func() bool { return strings.Contains(log.String(), "nats is away") })
+	adaptertest.Eventually(t, "away", func() bool { return strings.Contains(log.String(), "nats is away") })
 	server.Start()
-	eventually(t, "back", func() bool { return strings.Contains(log.String(), "nats is back") })
+	adaptertest.Eventually(t, "back", func() bool { return strings.Contains(log.String(), "nats is back") })
 }
 
 func TestCheck(t *testing.T) {
@@ -403,7 +343,7 @@ func TestRecovery(t *testing.T) {
 	for _, way := range []string{"machines", "siblings"} {
 		t.Run(way, func(t *testing.T) {
 			servers, bases := map[string]*adaptertest.Broker{}, map[string]string{} // of each seed
-			adaptertest.RunRecovery(t, 2*patience, 3, func(t *testing.T) *adaptertest.Recovering {
+			adaptertest.RunRecovery(t, 2*adaptertest.Patience, 3, func(t *testing.T) *adaptertest.Recovering {
 				if bases[t.Name()] == "" {
 					bases[t.Name()], servers[t.Name()] = t.TempDir(), adaptertest.StartNATS(t)
 				}

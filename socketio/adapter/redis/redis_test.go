@@ -23,9 +23,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long something may take on a slow machine.
-const patience = 20 * time.Second
-
 func open(t *testing.T, url string, o *redis.Options) *redis.Broker {
 	t.Helper()
 	if o == nil {
@@ -40,64 +37,25 @@ func open(t *testing.T, url string, o *redis.Options) *redis.Broker {
 	return b
 }
 
-// hubs are those of n workers on one socket.
-func hubs(t *testing.T, n int) []*adaptersiblings.Hub {
-	t.Helper()
-	base := t.TempDir()
-	all := make([]*adaptersiblings.Hub, n)
-	for i := range all {
-		s, err := siblings.Open(&siblings.Options{Key: "test", Base: base})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = s.Close() })
-		all[i] = adaptersiblings.NewHub(s, nil)
-		if err := s.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
-
 // join makes a namespace on each of the brokers, which share it when it returns.
 func join(t *testing.T, brokers []*redis.Broker, namespace string) *adaptertest.Cluster {
 	t.Helper()
-	c := &adaptertest.Cluster{}
-	for i, b := range brokers {
-		h := &adaptertest.Handler{Name: fmt.Sprint("worker ", i)}
-		a, err := b.Factory(namespace, h)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = a.Close() })
-		c.Adapters, c.Handlers = append(c.Adapters, a), append(c.Handlers, h)
+	var factories []adapter.Factory
+	for _, b := range brokers {
+		factories = append(factories, b.Factory)
 	}
+	c := adaptertest.Join(t, namespace, factories...)
 	ready(t, brokers...)
-	for _, a := range c.Adapters {
-		eventually(t, "all workers are there", func() bool {
-			n, err := a.Workers(t.Context())
-			return n == len(brokers) && err == nil
-		})
-	}
 	return c
 }
 
 func ready(t *testing.T, brokers ...*redis.Broker) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
 	defer cancel()
 	for _, b := range brokers {
 		if err := b.Ready(ctx); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not in %v: %s", patience, what)
 		}
 	}
 }
@@ -110,7 +68,7 @@ func TestSuite(t *testing.T) {
 		t.Run("machines"+format, func(t *testing.T) {
 			t.Parallel()
 			server := adaptertest.StartRedis(t)
-			adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+			adaptertest.Run(t, adaptertest.Patience/3, func(t *testing.T) *adaptertest.Cluster {
 				var all []*redis.Broker
 				for range 3 {
 					all = append(all, open(t, server.URL+format, nil))
@@ -129,9 +87,9 @@ func TestSuiteWithSiblings(t *testing.T) {
 			t.Run(first+" asks"+format, func(t *testing.T) {
 				t.Parallel()
 				server := adaptertest.StartRedis(t)
-				adaptertest.Run(t, patience/3, func(t *testing.T) *adaptertest.Cluster {
+				adaptertest.Run(t, adaptertest.Patience/3, func(t *testing.T) *adaptertest.Cluster {
 					all := []*redis.Broker{open(t, server.URL+format, nil)}
-					for _, h := range hubs(t, 2) {
+					for _, h := range adaptertest.Hubs(t, 2) {
 						all = append(all, open(t, server.URL+format, &redis.Options{Siblings: h}))
 					}
 					if first == "sibling" {
@@ -144,19 +102,6 @@ func TestSuiteWithSiblings(t *testing.T) {
 	}
 }
 
-func event(name string) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: "/", Data: []byte(`["` + name + `"]`)}}
-}
-
-func emit(t *testing.T, a adapter.Adapter, name string) {
-	t.Helper()
-	if err := a.Broadcast(event(name), adapter.Opts{}); err != nil {
-		t.Error(err)
-	}
-}
-
-func got(s *adaptertest.Socket, name string) bool { return slices.Contains(s.Events(), `["`+name+`"]`) }
-
 // While Redis is away, everything goes on on the machine; what does not reach others is
 // counted, and a request says that it is not complete. Then all is as before.
 func TestOutage(t *testing.T) {
@@ -164,7 +109,7 @@ func TestOutage(t *testing.T) {
 	for _, format := range formats[:2] {
 		t.Run("outage"+format, func(t *testing.T) {
 			all := []*redis.Broker{open(t, server.URL+format, nil)}
-			for _, h := range hubs(t, 2) {
+			for _, h := range adaptertest.Hubs(t, 2) {
 				all = append(all, open(t, server.URL+format, &redis.Options{Siblings: h}))
 			}
 			c := join(t, all, "/")
@@ -176,26 +121,26 @@ func TestOutage(t *testing.T) {
 				a.Join(s, "a")
 				sockets = append(sockets, s)
 			}
-			emit(t, first, "before")
+			adaptertest.Emit(t, first, "before")
 			for _, s := range sockets {
-				eventually(t, "delivered before", func() bool { return got(s, "before") })
+				adaptertest.Eventually(t, "delivered before", func() bool { return s.Got("before") })
 			}
 
 			server.Stop()
 			for _, a := range c.Adapters {
-				eventually(t, "noticed", func() bool { _, err := a.Workers(t.Context()); return errors.Is(err, adapter.ErrPartial) })
+				adaptertest.Eventually(t, "noticed", func() bool { _, err := a.Workers(t.Context()); return errors.Is(err, adapter.ErrPartial) })
 			}
 			before := all[1].Lost()
 			for i := range 100 {
-				emit(t, first, fmt.Sprint("during ", i))
+				adaptertest.Emit(t, first, fmt.Sprint("during ", i))
 			}
 			if lost := all[1].Lost() - before; lost != 100 {
 				t.Errorf("%d of 100 emits are counted as lost", lost)
 			}
-			if !got(sockets[1], "during 99") {
+			if !sockets[1].Got("during 99") {
 				t.Error("a local client has not got what was emitted meanwhile")
 			}
-			eventually(t, "delivered to the sibling", func() bool { return got(sockets[2], "during 99") })
+			adaptertest.Eventually(t, "delivered to the sibling", func() bool { return sockets[2].Got("during 99") })
 			begin := time.Now()
 			found, err := second.Fetch(t.Context(), adapter.Opts{})
 			if len(found) != 2 || !errors.Is(err, adapter.ErrPartial) {
@@ -204,20 +149,20 @@ func TestOutage(t *testing.T) {
 			if answers, err := first.ServerSideEmitAck(t.Context(), []byte(`["x"]`)); len(answers) != 1 || !errors.Is(err, adapter.ErrPartial) {
 				t.Errorf("%d answers, %v", len(answers), err)
 			}
-			if d := time.Since(begin); d > patience/4 {
+			if d := time.Since(begin); d > adaptertest.Patience/4 {
 				t.Errorf("requests took %v", d)
 			}
 
 			server.Start()
 			ready(t, all...)
-			emit(t, far, "after")
+			adaptertest.Emit(t, far, "after")
 			for _, s := range sockets {
-				eventually(t, "delivered after", func() bool { return got(s, "after") })
+				adaptertest.Eventually(t, "delivered after", func() bool { return s.Got("after") })
 			}
 			if found, err := first.Fetch(t.Context(), adapter.Opts{}); len(found) != 3 || err != nil {
 				t.Errorf("%d sockets, %v", len(found), err)
 			}
-			if got(sockets[0], "during 99") {
+			if sockets[0].Got("during 99") {
 				t.Error("what was lost came later")
 			}
 		})
@@ -232,19 +177,19 @@ func TestInterrupted(t *testing.T) {
 	c.Adapters[1].Add(silent)
 	ended := make(chan error)
 	go func() {
-		p := event("?")
+		p := adaptertest.Event("?")
 		p.HasID, p.ID = true, 1
 		_, err := c.Adapters[0].BroadcastAck(t.Context(), p, adapter.Opts{}, func(parser.Raw) {})
 		ended <- err
 	}()
-	eventually(t, "asked", func() bool { return got(silent, "?") })
+	adaptertest.Eventually(t, "asked", func() bool { return silent.Got("?") })
 	server.Stop()
 	select {
 	case err := <-ended:
 		if !errors.Is(err, adapter.ErrPartial) {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(adaptertest.Patience):
 		t.Error("it waits for answers that cannot come")
 	}
 }
@@ -265,14 +210,14 @@ func TestStartsBefore(t *testing.T) {
 	}
 	s := adaptertest.NewSocket(adapters[1], "s")
 	adapters[1].Add(s)
-	emit(t, adapters[1], "alone")
-	if !got(s, "alone") {
+	adaptertest.Emit(t, adapters[1], "alone")
+	if !s.Got("alone") {
 		t.Error("a local client is not served")
 	}
 	server.Start()
 	ready(t, all...)
-	emit(t, adapters[0], "together")
-	eventually(t, "delivered", func() bool { return got(s, "together") })
+	adaptertest.Emit(t, adapters[0], "together")
+	adaptertest.Eventually(t, "delivered", func() bool { return s.Got("together") })
 }
 
 // Each worker has one connection for commands, and one for what it is subscribed to.
@@ -280,7 +225,7 @@ func TestConnections(t *testing.T) {
 	server := adaptertest.StartRedis(t)
 	c := join(t, []*redis.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}, "/")
 	for range 100 {
-		emit(t, c.Adapters[0], "x")
+		adaptertest.Emit(t, c.Adapters[0], "x")
 		if _, err := c.Adapters[1].Fetch(t.Context(), adapter.Opts{}); err != nil {
 			t.Error(err)
 		}
@@ -311,10 +256,10 @@ func TestNamespaces(t *testing.T) {
 		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
 	}
 	for i, a := range first {
-		emit(t, a, fmt.Sprint("to ", i))
+		adaptertest.Emit(t, a, fmt.Sprint("to ", i))
 	}
 	for i, s := range sockets {
-		eventually(t, names[i], func() bool { return len(s.Events()) > 0 })
+		adaptertest.Eventually(t, names[i], func() bool { return len(s.Events()) > 0 })
 		if events := s.Events(); len(events) != 1 || events[0] != fmt.Sprintf(`["to %d"]`, i) {
 			t.Errorf("%s got %q", names[i], events)
 		}
@@ -351,8 +296,8 @@ func TestNonsense(t *testing.T) {
 				}
 				n++
 			}
-			emit(t, c.Adapters[1], "after")
-			eventually(t, "delivered after", func() bool { return got(s, "after") })
+			adaptertest.Emit(t, c.Adapters[1], "after")
+			adaptertest.Eventually(t, "delivered after", func() bool { return s.Got("after") })
 			if dropped := all[0].Dropped(); dropped < n {
 				t.Errorf("%d messages were dropped of at least %d", dropped, n)
 			}
@@ -380,7 +325,7 @@ var nonsense = []string{
 func TestOneCopy(t *testing.T) {
 	server := adaptertest.StartRedis(t)
 	all := []*redis.Broker{open(t, server.URL, nil)}
-	for _, h := range hubs(t, 2) {
+	for _, h := range adaptertest.Hubs(t, 2) {
 		all = append(all, open(t, server.URL, &redis.Options{Siblings: h}))
 	}
 	c := join(t, all, "/")
@@ -397,13 +342,13 @@ func TestOneCopy(t *testing.T) {
 	}
 	const n = 20
 	for i := range n {
-		emit(t, c.Adapters[2], fmt.Sprint(i))
-		if err := c.Adapters[2].Broadcast(event("own"), adapter.Opts{Rooms: []adapter.Room{"socket-2"}}); err != nil {
+		adaptertest.Emit(t, c.Adapters[2], fmt.Sprint(i))
+		if err := c.Adapters[2].Broadcast(adaptertest.Event("own"), adapter.Opts{Rooms: []adapter.Room{"socket-2"}}); err != nil {
 			t.Error(err)
 		}
 	}
 	for _, s := range sockets {
-		eventually(t, "delivered", func() bool { return got(s, fmt.Sprint(n-1)) })
+		adaptertest.Eventually(t, "delivered", func() bool { return s.Got(fmt.Sprint(n - 1)) })
 	}
 	info, err := client.Info(t.Context(), "commandstats").Result()
 	if err != nil {
@@ -423,7 +368,7 @@ func TestRecovery(t *testing.T) {
 	for _, format := range formats[:2] {
 		t.Run("siblings"+format, func(t *testing.T) {
 			servers, bases := map[string]*adaptertest.Broker{}, map[string]string{} // of each seed
-			adaptertest.RunRecovery(t, 2*patience, 3, func(t *testing.T) *adaptertest.Recovering {
+			adaptertest.RunRecovery(t, 2*adaptertest.Patience, 3, func(t *testing.T) *adaptertest.Recovering {
 				if bases[t.Name()] == "" {
 					bases[t.Name()], servers[t.Name()] = t.TempDir(), adaptertest.StartRedis(t)
 				}

@@ -451,9 +451,12 @@ func (h *History) Restore(ctx context.Context, s *Session, offset string, back f
 		h.fanning.Unlock()
 		return false, nil
 	}
-	private := h.self.private()
 	r := &recall{carry: s.carried(v)}
-	v[private] = h.origins[private].have
+	if private := h.self.private(); s.Home != private {
+		v[private] = h.origins[private].have // none of it was for this client
+	}
+	// What it has now, and not what it has missed: it may lose its connection before it gets
+	// that.
 	r.since = v.String()
 	for _, e := range missed {
 		v[e.Origin] = e.Seq

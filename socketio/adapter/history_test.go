@@ -118,6 +118,61 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+// A client may lose its connection again before it has got what it had missed, or all of that:
+// what it has not got is not said to be there. It has been with this worker all the time, so
+// that is true of what the worker keeps for itself as well.
+func TestLostTwice(t *testing.T) {
+	for received, want := range []int{4, 3, 2, 1} {
+		t.Run(fmt.Sprint(received, " received"), func(t *testing.T) {
+			a := adapter.NewRecovering(adapter.Recovery{})
+			h, now := a.History(), time.Now().Add(time.Second).UnixNano()
+			first := &returner{pid: "p", id: "s"}
+			a.Add(first)
+			leave := func(s *returner) {
+				a.Remove(s)
+				a.Save(adapter.SavedSession{PID: "p", ID: "s"})
+			}
+			restore := func(offset string) (*returner, int) {
+				s := &returner{pid: "p", id: "s"}
+				ok, err := a.Restore(t.Context(), "p", offset, func(saved adapter.SavedSession) adapter.Socket {
+					for _, p := range saved.Missed {
+						s.Deliver(p, adapter.Flags{})
+					}
+					return s
+				})
+				if !ok || err != nil {
+					t.Fatal(ok, err)
+				}
+				return s, len(s.offsets)
+			}
+			emit := func() {
+				if err := a.Broadcast(packet(`["x"]`), adapter.Opts{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			// By another worker, two by this one, and by the other again.
+			other := func(seq uint64, at int64) {
+				if !h.Take(&adapter.Entry{Origin: "other", Seq: seq, At: at, Namespace: "/", Data: []byte("[]")}) {
+					t.Fatal("not taken")
+				}
+			}
+			other(1, now-int64(time.Minute))
+			emit()
+			emit()
+			other(2, now+int64(time.Minute))
+			leave(first)
+			second, missed := restore("")
+			if missed != 4 {
+				t.Fatalf("%d events are sent again, of 4", missed)
+			}
+			leave(second)
+			if _, missed := restore(append([]string{""}, second.offsets...)[received]); missed != want {
+				t.Errorf("%d events are sent again, want %d", missed, want)
+			}
+		})
+	}
+}
+
 // Bytes are bounded as well.
 func TestHistoryOfLargeEvents(t *testing.T) {
 	a := adapter.NewRecovering(adapter.Recovery{MaxBytes: 10_000})

@@ -127,7 +127,7 @@ func (s *server) measure() error {
 // idle opens connections that ask once and wait then, and notes what each takes of memory;
 // and how many requests are answered beside them.
 func (s *server) idle(pid int, port string) error {
-	const count = 5_000
+	const count = 10_000
 	before, err := resident(pid)
 	if err != nil {
 		return err
@@ -229,7 +229,7 @@ func cpu(pid int) (time.Duration, error) {
 
 func print(servers []*server) {
 	fmt.Printf("%d connections, %d rounds of %d s, the servers in turn; medians.\n\n", *connections, *rounds, *seconds)
-	fmt.Println("| server | CPU us/request | times net/http | requests/s | beside 5,000 idle | bytes for an idle one |")
+	fmt.Println("| server | CPU us/request | times net/http | requests/s | beside 10,000 idle | bytes for an idle one |")
 	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: |")
 	for _, s := range servers {
 		// The ratio is taken round by round: both saw the same machine.

@@ -609,9 +609,6 @@ func (c *Conn) MoveLocked(to *Conn, owner Owner) bool {
 	return true
 }
 
-// Group is that of the Conn's loop.
-func (c *Conn) Group() *Group { return c.loop.group }
-
 // done is called when the Owner's call has returned on a goroutine that does not lead.
 func (c *Conn) done() {
 	c.mu.Lock()

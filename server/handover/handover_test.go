@@ -308,7 +308,7 @@ func TestWebSocket(t *testing.T) {
 }
 
 // nobody is a tag that no worker has: one's own is four letters of 64, drawn by lot.
-const nobody siblings.Tag = "XXXX"
+const nobody siblings.Tag = "none"
 
 // Without the sibling nothing is done.
 func TestNobody(t *testing.T) {

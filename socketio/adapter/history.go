@@ -3,6 +3,7 @@ package adapter
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -417,16 +418,21 @@ func overlap(a, b []Room) bool {
 }
 
 // Restore makes a socket of s by back, with what it has missed, and is false where not all
-// of that is kept. Before that it waits until this worker has what the client has, or ctx
-// ends. back is that of Adapter.Restore.
+// of that is kept. Before that it waits until this worker has what the client has, and what
+// the one had that it left: an event that was kept there for the client may have been sent
+// after another that is still on its way to this worker. It waits until ctx ends. back is
+// that of Adapter.Restore.
 func (h *History) Restore(ctx context.Context, s *Session, offset string, back func(SavedSession) Socket) (bool, error) {
 	v, ok := s.position(offset)
 	if !ok {
 		return false, nil
 	}
+	awaited := maps.Clone(v)
+	left, _ := ParseVector(s.Left)
+	awaited.raise(left, true)
 	h.fanning.Lock()
 	for {
-		behind, hopeless := h.behindLocked(v)
+		behind, hopeless := h.behindLocked(awaited)
 		if hopeless {
 			h.fanning.Unlock()
 			return false, nil

@@ -173,6 +173,66 @@ func TestLostTwice(t *testing.T) {
 	}
 }
 
+// An event that a worker has kept for a client does not overtake one that it had sent to all
+// before, whatever way they take to the worker that the client comes back to.
+func TestNoEventOvertakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var names []string
+		leave := func(m *adapter.Memory) *adapter.Session {
+			t.Helper()
+			s := m.Local("s")
+			m.Remove(s)
+			m.Save(adapter.SavedSession{PID: "p", ID: "s"})
+			saved := m.History().WithdrawWithin(t.Context(), "p")
+			m.History().Pack(saved)
+			return saved
+		}
+		restore := func(m *adapter.Memory, s *adapter.Session) (bool, error) {
+			return m.History().Restore(t.Context(), s, "", func(saved adapter.SavedSession) adapter.Socket {
+				names = nil
+				for _, p := range saved.Missed {
+					names = append(names, string(parser.Elements(p.Data)[0]))
+				}
+				return &returner{pid: "p", id: "s"}
+			})
+		}
+		var workers [3]*adapter.Memory
+		for i := range workers {
+			workers[i] = adapter.NewRecovering(adapter.Recovery{})
+		}
+		a, b, c := workers[0], workers[1], workers[2]
+		a.Add(&returner{pid: "p", id: "s"})
+		var shared *adapter.Entry
+		for _, private := range []bool{false, true} {
+			p := packet(fmt.Sprintf(`["private %t"]`, private))
+			if err := a.History().Emit(p, adapter.Opts{}, func() bool { return private }, func(e *adapter.Entry) error { shared = e; return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !b.History().Take(shared) {
+			t.Fatal("not taken")
+		}
+		// It gets nothing of what it is sent, neither here nor there.
+		want := []string{`"private false"`, `"private true"`}
+		if ok, err := restore(b, leave(a)); !ok || err != nil || !slices.Equal(names, want) {
+			t.Fatal(ok, err, names)
+		}
+		second := leave(b)
+		done := make(chan error)
+		go func() {
+			_, err := restore(c, second)
+			done <- err
+		}()
+		synctest.Wait() // it waits, or is done without what has not come
+		if !c.History().Take(shared) {
+			t.Fatal("not taken")
+		}
+		if err := <-done; err != nil || !slices.Equal(names, want) {
+			t.Error(err, names)
+		}
+	})
+}
+
 // Bytes are bounded as well.
 func TestHistoryOfLargeEvents(t *testing.T) {
 	a := adapter.NewRecovering(adapter.Recovery{MaxBytes: 10_000})

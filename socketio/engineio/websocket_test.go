@@ -152,7 +152,7 @@ func TestUpgrade(t *testing.T) {
 	send("d")
 	c.Expect(wstest.F(wstest.Text, "4d"))
 	c.Bye()
-	eventually(t, "the session is there", func() bool { return l.Len() == 0 })
+	eventually(t, "the session is there", func() bool { return l.Len() == 0 && l.reasons() != "" })
 	if l.reasons() != "transport close;" {
 		t.Error(l.reasons())
 	}

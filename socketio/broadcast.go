@@ -16,8 +16,9 @@ import (
 //
 //	io.To("news", "sport").Except("muted").Emit("headline", text)
 type Broadcast struct {
-	namespace *Namespace
-	opts      adapter.Opts
+	namespace    *Namespace
+	opts         adapter.Opts
+	uncompressed bool
 }
 
 // To adds rooms. Without any, all sockets are addressed.
@@ -42,6 +43,14 @@ func (b Broadcast) Volatile() Broadcast {
 	return b
 }
 
+// Uncompressed has what is sent go as it is: a WebSocket does not deflate it, and a poll is
+// not gzipped that brings nothing else. It is for what is compressed already, as pictures
+// are, and for secrets next to what a stranger chooses.
+func (b Broadcast) Uncompressed() Broadcast {
+	b.uncompressed = true
+	return b
+}
+
 // Local keeps it on this worker.
 func (b Broadcast) Local() Broadcast {
 	b.opts.Flags.Local = true
@@ -63,14 +72,15 @@ func (b Broadcast) Emit(event string, args ...any) error {
 	}
 	var errs []error
 	for _, n := range b.namespaces() {
-		p := n.packet(data, attachments)
+		p := n.packet(data, attachments, b.uncompressed)
 		errs = append(errs, n.adapter.Broadcast(p, b.opts))
 	}
 	return errors.Join(errs...)
 }
 
-func (n *Namespace) packet(data []byte, attachments [][]byte) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: n.name, Data: data, Attachments: attachments}}
+func (n *Namespace) packet(data []byte, attachments [][]byte, uncompressed bool) *adapter.Packet {
+	return &adapter.Packet{Uncompressed: uncompressed,
+		Packet: parser.Packet{Type: parser.Event, Namespace: n.name, Data: data, Attachments: attachments}}
 }
 
 // namespaces are more than one for a pattern.
@@ -109,7 +119,7 @@ func (b Broadcast) EmitWithAck(ctx context.Context, event string, args ...any) (
 	var answers []Args
 	var errs []error
 	for _, n := range b.namespaces() {
-		p := n.packet(data, attachments)
+		p := n.packet(data, attachments, b.uncompressed)
 		p.HasID, p.ID = true, n.ids.Add(1)
 		before := len(answers)
 		expected, err := n.adapter.BroadcastAck(ctx, p, b.opts, func(r parser.Raw) {

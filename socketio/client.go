@@ -256,7 +256,10 @@ func authOf(query string, auth []byte) string {
 }
 
 // send encodes p for this client and sends it.
-func (c *client) send(p *parser.Packet) error {
+func (c *client) send(p *parser.Packet) error { return c.sendAs(p, false) }
+
+// sendAs is send for what may not be compressed.
+func (c *client) sendAs(p *parser.Packet, uncompressed bool) error {
 	spoken := c.parser
 	if spoken == nil {
 		spoken = parser.V5
@@ -266,15 +269,19 @@ func (c *client) send(p *parser.Packet) error {
 		return err
 	}
 	if len(wire) == 1 {
-		return c.session.Send(engineio.Message(wire[0]))
+		return c.session.Send(message(wire[0], uncompressed))
 	}
-	return c.session.Send(messages(wire)...)
+	return c.session.Send(messages(wire, uncompressed)...)
 }
 
-func messages(wire []parser.Message) []engineio.Message {
+func message(m parser.Message, uncompressed bool) engineio.Message {
+	return engineio.Message{Data: m.Data, Binary: m.Binary, Uncompressed: uncompressed}
+}
+
+func messages(wire []parser.Message, uncompressed bool) []engineio.Message {
 	list := make([]engineio.Message, len(wire))
 	for i, m := range wire {
-		list[i] = engineio.Message(m)
+		list[i] = message(m, uncompressed)
 	}
 	return list
 }

@@ -191,6 +191,9 @@ func (n *Namespace) Except(rooms ...Room) Broadcast { return n.everybody().Excep
 // Volatile addresses all sockets; see Broadcast.Volatile.
 func (n *Namespace) Volatile() Broadcast { return n.everybody().Volatile() }
 
+// Uncompressed addresses all sockets; see Broadcast.Uncompressed.
+func (n *Namespace) Uncompressed() Broadcast { return n.everybody().Uncompressed() }
+
 // Local addresses the sockets of this worker alone.
 func (n *Namespace) Local() Broadcast { return n.everybody().Local() }
 

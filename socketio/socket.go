@@ -158,15 +158,23 @@ func (s *Socket) Rooms() []Room {
 
 // Emit sends an event to the client. Arguments are encoded as by encoding/json; []byte,
 // at any depth, goes out as binary. After a disconnect it returns ErrDisconnected.
-func (s *Socket) Emit(event string, args ...any) error { return s.emit(event, args, adapter.Flags{}) }
+func (s *Socket) Emit(event string, args ...any) error {
+	return s.emit(event, args, adapter.Flags{}, false)
+}
 
 // EmitVolatile is Emit for what is worthless when it comes late: it is dropped unless the
 // client can take it at once.
 func (s *Socket) EmitVolatile(event string, args ...any) error {
-	return s.emit(event, args, adapter.Flags{Volatile: true})
+	return s.emit(event, args, adapter.Flags{Volatile: true}, false)
 }
 
-func (s *Socket) emit(event string, args []any, f adapter.Flags) error {
+// EmitUncompressed is Emit for what is not to be compressed on its way; see
+// Broadcast.Uncompressed.
+func (s *Socket) EmitUncompressed(event string, args ...any) error {
+	return s.emit(event, args, adapter.Flags{}, true)
+}
+
+func (s *Socket) emit(event string, args []any, f adapter.Flags, uncompressed bool) error {
 	data, attachments, err := encodeEvent(event, args)
 	if err != nil {
 		return err
@@ -176,7 +184,7 @@ func (s *Socket) emit(event string, args []any, f adapter.Flags) error {
 	}
 	if s.ns.server.options.Recovery != nil && !f.Volatile {
 		// It may have to be sent again, and needs an offset.
-		p := s.ns.packet(data, attachments)
+		p := s.ns.packet(data, attachments, uncompressed)
 		return s.ns.adapter.Broadcast(p, adapter.Opts{Rooms: []Room{Room(s.id)}, Flags: f})
 	}
 	if f.Volatile && !s.client.session.Writable() {
@@ -184,12 +192,13 @@ func (s *Socket) emit(event string, args []any, f adapter.Flags) error {
 	}
 	p := parser.Packet{Type: parser.Event, Namespace: s.ns.name, Data: data, Attachments: attachments}
 	s.heard(&p)
-	return s.send(&p)
+	return s.sent(s.client.sendAs(&p, uncompressed))
 }
 
-// send returns ErrDisconnected where the session has ended.
-func (s *Socket) send(p *parser.Packet) error {
-	err := s.client.send(p)
+func (s *Socket) send(p *parser.Packet) error { return s.sent(s.client.send(p)) }
+
+// sent is err, or ErrDisconnected where the session has ended.
+func (s *Socket) sent(err error) error {
 	if err != nil && s.client.session.Done() {
 		return ErrDisconnected
 	}
@@ -358,13 +367,13 @@ func (s *Socket) DeliverTo(sockets []adapter.Socket, p *adapter.Packet, f adapte
 // prepared is p as the client understands it, or nil if it cannot.
 func (s *Socket) prepared(p *adapter.Packet) *engineio.Prepared {
 	spoken := s.client.parser
-	prepared, _ := p.Encoded(spoken, func(p *parser.Packet) any {
-		wire, err := spoken.Encode(p)
+	prepared, _ := p.Encoded(spoken, func(packet *parser.Packet) any {
+		wire, err := spoken.Encode(packet)
 		if err != nil {
 			s.ns.server.options.Logger.Error("socket.io packet cannot be encoded", "for", spoken, "error", err)
 			return (*engineio.Prepared)(nil)
 		}
-		return engineio.Prepare(messages(wire)...)
+		return engineio.Prepare(messages(wire, p.Uncompressed)...)
 	}).(*engineio.Prepared)
 	return prepared
 }

@@ -87,7 +87,7 @@ func federation(t *testing.T, broker *adaptertest.Broker, format string) (client
 		url += "?sharded=1"
 	}
 	program := webtest.Build(t, "./brokersapp")
-	args := []string{"--backend", "socketio", "--adapter", url}
+	args := []string{"--backend", "socketio", "--adapter", url, "--ws-deflate", "stateless"}
 	pools = []*webtest.Pool{webtest.StartProgram(t, webtest.Parent, 2, program, nil, args...), webtest.StartProgram(t, webtest.Parent, 1, program, nil, args...)}
 	urls := []string{"interop.js"}
 	for _, p := range pools {

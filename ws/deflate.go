@@ -161,7 +161,7 @@ func (p *Prepared) compress(d *DeflateParams) []byte {
 	const rsv1 = 0x40
 	var b []byte
 	for _, m := range p.messages {
-		if len(m.Data) >= d.Threshold {
+		if !m.Uncompressed && len(m.Data) >= d.Threshold {
 			if packed := deflate.Compress(nil, m.Data, d.Level, d.ServerMaxWindowBits, nil); len(packed) < len(m.Data) {
 				b = append(AppendHeader(b, byte(m.Type)|rsv1, len(packed)), packed...)
 				continue

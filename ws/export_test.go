@@ -5,6 +5,7 @@ var (
 	NegotiateDeflate = negotiateDeflate
 	OriginAllowed    = originAllowed
 	ParsePrepared    = parsePrepared
+	Marked           = (*Prepared).marked
 )
 
 // Names is how many groups are known.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"weak"
 )
@@ -25,7 +26,8 @@ type Groups struct {
 type Bus interface {
 	// Publish has Groups.Deliver called with the same on every other worker. What one
 	// goroutine publishes arrives in order. It waits for nobody, keeps nothing of what it
-	// is given, and says itself what is lost.
+	// is given, and says itself what is lost. The frames are those of the messages without
+	// extensions, but that RSV3 stands for Message.Uncompressed.
 	Publish(group string, frames []byte)
 }
 
@@ -73,8 +75,27 @@ func (s *Groups) publish(group string, p *Prepared) {
 	bus := s.bus
 	s.mu.Unlock()
 	if bus != nil {
-		bus.Publish(group, p.plain)
+		bus.Publish(group, p.marked())
 	}
+}
+
+// uncompressed marks the frame of such a message between workers.
+const uncompressed = 0x10 // RSV3
+
+// marked are p's frames for a Bus.
+func (p *Prepared) marked() []byte {
+	if !slices.ContainsFunc(p.messages, func(m Message) bool { return m.Uncompressed }) {
+		return p.plain
+	}
+	b := make([]byte, 0, len(p.plain))
+	for _, m := range p.messages {
+		first := byte(m.Type)
+		if m.Uncompressed {
+			first |= uncompressed
+		}
+		b = append(AppendHeader(b, first, len(m.Data)), m.Data...)
+	}
+	return b
 }
 
 // Deliver sends to the connections of this worker what another has published. It keeps
@@ -95,16 +116,17 @@ func (s *Groups) Deliver(group string, frames []byte) error {
 
 var errFrames = errors.New("websocket: not whole messages in frames of their own")
 
-// parsePrepared is the Prepared with these frames, which it keeps.
+// parsePrepared is the Prepared with these frames of a Bus, which it keeps.
 func parsePrepared(frames []byte) (*Prepared, error) {
 	p := &Prepared{plain: frames}
+	marked := false
 	for rest := frames; len(rest) > 0; {
 		if len(rest) < 2 {
 			return nil, errFrames
 		}
 		typ, size, head := MessageType(rest[0]&0x0F), uint64(rest[1]), 2
 		switch {
-		case rest[0]&0xF0 != 0x80 || check(typ) != nil || size > 127: // FIN alone, no mask
+		case rest[0]&^uncompressed&0xF0 != 0x80 || check(typ) != nil || size > 127: // FIN, no mask
 			return nil, errFrames
 		case size == 126 && len(rest) >= 4:
 			size, head = uint64(binary.BigEndian.Uint16(rest[2:])), 4
@@ -117,12 +139,17 @@ func parsePrepared(frames []byte) (*Prepared, error) {
 			return nil, errFrames
 		}
 		end := head + int(size)
-		p.messages = append(p.messages, Message{typ, rest[head:end:end]})
+		p.messages = append(p.messages, Message{typ, rest[head:end:end], rest[0]&uncompressed != 0})
+		marked = marked || rest[0]&uncompressed != 0
 		rest = rest[end:]
 	}
-	if len(p.messages) == 0 {
+	switch {
+	case len(p.messages) == 0:
 		return nil, errFrames
+	case marked: // frames as connections get them
+		return Prepare(p.messages...), nil
 	}
+	p.deflates = true
 	return p, nil
 }
 

@@ -60,6 +60,7 @@ func TestDeliverMalformed(t *testing.T) {
 		"a close frame":           {0x88, 0},
 		"a masked frame":          {0x81, 0x80, 0, 0, 0, 0},
 		"a compressed frame":      {0xC1, 0},
+		"another extension":       {0xA1, 0},
 		"too short":               {0x81, 2, 'x'},
 		"length in half of 16":    {0x81, 126, 1},
 		"length in half of 64":    {0x81, 127, 0, 0, 0, 0, 0, 0, 0},
@@ -80,6 +81,7 @@ func FuzzDeliver(f *testing.F) {
 		f.Add(ws.NewPrepared(ws.Text, bytes.Repeat([]byte("x"), size)).Frames(nil))
 	}
 	f.Add(ws.Prepare(ws.Message{Type: ws.Text, Data: []byte("a")}, ws.Message{Type: ws.Binary, Data: []byte("b")}).Frames(nil))
+	f.Add([]byte("\x91\x01a\x82\x01b")) // one that is not to be compressed
 	f.Add([]byte{0x81, 127, 0x80, 0, 0, 0, 0, 0, 0, 1, 'x'})
 	f.Fuzz(func(t *testing.T, frames []byte) {
 		p, err := ws.ParsePrepared(frames)
@@ -87,12 +89,12 @@ func FuzzDeliver(f *testing.F) {
 			return
 		}
 		// What is understood says the same when it is encoded again.
-		again, err := ws.ParsePrepared(ws.Prepare(p.Messages()...).Frames(nil))
+		again, err := ws.ParsePrepared(ws.Marked(ws.Prepare(p.Messages()...)))
 		if err != nil || len(again.Messages()) != len(p.Messages()) {
 			t.Fatal(err)
 		}
 		for i, m := range p.Messages() {
-			if n := again.Messages()[i]; m.Type != n.Type || !bytes.Equal(m.Data, n.Data) {
+			if n := again.Messages()[i]; m.Type != n.Type || !bytes.Equal(m.Data, n.Data) || m.Uncompressed != n.Uncompressed {
 				t.Errorf("message %d: %v became %v", i, m, n)
 			}
 		}

@@ -26,4 +26,8 @@ func (t MessageType) String() string {
 type Message struct {
 	Type MessageType
 	Data []byte
+	// Uncompressed messages are never deflated where they are sent as part of a Prepared,
+	// whatever was negotiated: what is compressed already, or is secret beside what a
+	// stranger chooses (RFC 7692, 8). Those that come do not have it set.
+	Uncompressed bool
 }

@@ -10,6 +10,7 @@ import (
 type Prepared struct {
 	messages []Message // their Data lies in plain
 	plain    []byte
+	deflates bool // some of messages may be
 
 	mu       sync.Mutex
 	deflated map[deflateKey][]byte
@@ -19,7 +20,7 @@ type deflateKey struct{ windowBits, level, threshold int }
 
 // NewPrepared encodes one message. p is copied.
 func NewPrepared(typ MessageType, p []byte) *Prepared {
-	return Prepare(Message{typ, p})
+	return Prepare(Message{Type: typ, Data: p})
 }
 
 // Prepare encodes messages that are sent one after another, with nothing between them.
@@ -37,7 +38,8 @@ func Prepare(messages ...Message) *Prepared {
 		p.plain = AppendHeader(p.plain, byte(m.Type), len(m.Data))
 		begin := len(p.plain)
 		p.plain = append(p.plain, m.Data...)
-		p.messages[i] = Message{m.Type, p.plain[begin:len(p.plain):len(p.plain)]}
+		p.messages[i] = Message{m.Type, p.plain[begin:len(p.plain):len(p.plain)], m.Uncompressed}
+		p.deflates = p.deflates || !m.Uncompressed
 	}
 	return p
 }
@@ -50,7 +52,7 @@ func (p *Prepared) Messages() []Message { return p.messages }
 // has a context to take over, the frames are plain: a message compressed for everybody
 // knows of none, and an uncompressed one is always allowed (RFC 7692, 6).
 func (p *Prepared) Frames(d *DeflateParams) []byte {
-	if d == nil || !d.ServerNoContextTakeover {
+	if d == nil || !d.ServerNoContextTakeover || !p.deflates {
 		return p.plain
 	}
 	key := deflateKey{d.ServerMaxWindowBits, d.Level, d.Threshold}

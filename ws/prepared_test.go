@@ -35,6 +35,24 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+// What is not to be compressed is not, also beside what is.
+func TestPrepareUncompressed(t *testing.T) {
+	d := &ws.DeflateParams{ServerNoContextTakeover: true, ServerMaxWindowBits: 15, ClientMaxWindowBits: 15, Level: 1}
+	zeros := make([]byte, 256)
+	secret := ws.Message{Type: ws.Binary, Data: zeros, Uncompressed: true}
+	plain := append([]byte("\x82\x7e\x01\x00"), zeros...)
+	if got := ws.Prepare(secret, secret).Frames(d); !bytes.Equal(got, append(bytes.Clone(plain), plain...)) {
+		t.Errorf("two that are not: %q", got)
+	}
+	p := ws.Prepare(secret, ws.Message{Type: ws.Binary, Data: zeros})
+	if got := p.Frames(d); !bytes.HasPrefix(got, plain) || len(got) > 300 || got[len(plain)] != 0xC2 {
+		t.Errorf("one of two: %q", got)
+	}
+	if m := p.Messages(); !m[0].Uncompressed || m[1].Uncompressed {
+		t.Errorf("messages %v", m)
+	}
+}
+
 func TestCutReason(t *testing.T) {
 	for _, test := range []struct{ reason, want string }{
 		{"short", "short"},

@@ -2,6 +2,9 @@ package siblings
 
 import "net"
 
+// Version is that of this worker.
+const Version = version
+
 // Frame makes a frame.
 func Frame(k Kind, fd bool, payload []byte) []byte { return newFrame(k, fd, payload) }
 

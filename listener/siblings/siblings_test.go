@@ -249,7 +249,7 @@ func TestTwoConnections(t *testing.T) {
 	w.hold.Store(&hold{reading, goOn})
 	first, second := raw(t, base, w), raw(t, base, w)
 	for _, c := range []*net.UnixConn{first, second} {
-		if _, err := c.Write(hello(2, key, "ABCD")); err != nil {
+		if _, err := c.Write(hello(siblings.Version, key, "ABCD")); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Read(make([]byte, 1)); err != nil { // its hello: it knows of this connection
@@ -343,7 +343,7 @@ func hello(version int, key, tag string) []byte {
 func TestBadInput(t *testing.T) {
 	base := t.TempDir()
 	w := open(t, siblings.Options{Base: base, MaxMessage: 1000})
-	good := hello(2, key, "ABCD")
+	good := hello(siblings.Version, key, "ABCD")
 	for _, c := range []struct {
 		name  string
 		bytes []byte
@@ -353,10 +353,10 @@ func TestBadInput(t *testing.T) {
 		{"nothing of ours", []byte("GET / HTTP/1.1\r\n\r\n"), 0},
 		{"hello without JSON", frame(0, 0, "hello"), 0},
 		{"long hello", frame(0, 0, strings.Repeat("x", 5000)), 0},
-		{"hello of another socket", hello(2, "test-2", "ABCD"), 0},
-		{"hello of another version", hello(3, key, "ABCD"), 0},
-		{"hello with a bad tag", hello(2, key, "../../x"), 0},
-		{"hello with its own tag", hello(2, key, string(w.Tag())), 0},
+		{"hello of another socket", hello(siblings.Version, "test-2", "ABCD"), 0},
+		{"hello of another version", hello(siblings.Version+1, key, "ABCD"), 0},
+		{"hello with a bad tag", hello(siblings.Version, key, "../../x"), 0},
+		{"hello with its own tag", hello(siblings.Version, key, string(w.Tag())), 0},
 		{"oversized", append(slices.Clone(good), frame(byte(siblings.Testing), 0, strings.Repeat("x", 1001))...), 0},
 		{"length with its top bit set", append(slices.Clone(good), 0x80, 0, 0, 1, 2, 0), 0},
 		{"unknown flags", append(slices.Clone(good), frame(byte(siblings.Testing), 2, "x")...), 0},
@@ -394,7 +394,7 @@ func TestBadInput(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wait("a message", func() bool { return strings.HasSuffix(w.payloads(), "well") })
-	if !strings.Contains(w.log.String(), "of another version: 3, and this worker of 2") {
+	if !strings.Contains(w.log.String(), fmt.Sprintf("of another version: %d, and this worker of %d", siblings.Version+1, siblings.Version)) {
 		t.Errorf("log: %s", w.log)
 	}
 }
@@ -466,7 +466,7 @@ func stranger(base string) {
 		fmt.Println(err)
 		return
 	}
-	_, _ = c.Write(append(hello(2, key, "ABCD"), frame(byte(siblings.Testing), 0, "injected")...))
+	_, _ = c.Write(append(hello(siblings.Version, key, "ABCD"), frame(byte(siblings.Testing), 0, "injected")...))
 	got, _ := io.ReadAll(c)
 	fmt.Println("refused by the worker:", len(got) == 0)
 }

@@ -100,6 +100,8 @@ type Entry struct {
 	Attachments [][]byte
 	Rooms       []Room
 	Except      []Room
+	// Uncompressed is that of the Packet.
+	Uncompressed bool
 
 	came int64
 }
@@ -114,7 +116,8 @@ func (e *Entry) Size() int {
 }
 
 func (e *Entry) packet(data []byte) *Packet {
-	return &Packet{Packet: parser.Packet{Type: parser.Event, Namespace: e.Namespace, Data: data, Attachments: e.Attachments}}
+	return &Packet{Uncompressed: e.Uncompressed,
+		Packet: parser.Packet{Type: parser.Event, Namespace: e.Namespace, Data: data, Attachments: e.Attachments}}
 }
 
 // recall is what a History keeps with a socket.
@@ -245,7 +248,8 @@ func (h *History) Emit(p *Packet, o Opts, private func() bool, send func(*Entry)
 	var e *Entry
 	if p.Type == parser.Event && !p.HasID && !p.NoRecovery && !o.Flags.Volatile {
 		h.clock = max(time.Now().UnixNano(), h.clock+1)
-		e = &Entry{Origin: h.self, At: h.clock, Namespace: p.Namespace, Data: p.Data, Attachments: p.Attachments, Rooms: o.Rooms, Except: o.Except}
+		e = &Entry{Origin: h.self, At: h.clock, Namespace: p.Namespace, Data: p.Data, Attachments: p.Attachments, Rooms: o.Rooms, Except: o.Except,
+			Uncompressed: p.Uncompressed}
 		if here {
 			e.Origin = h.self.private()
 		}

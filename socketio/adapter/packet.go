@@ -12,6 +12,8 @@ type Packet struct {
 	parser.Packet
 	// NoRecovery says that a client that was away does not get it later.
 	NoRecovery bool
+	// Uncompressed says that it is not to be compressed on its way to a client.
+	Uncompressed bool
 
 	mu      sync.Mutex
 	encoded []encoding // few: one for each protocol

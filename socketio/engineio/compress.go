@@ -15,9 +15,9 @@ var gzips = sync.Pool{New: func() any {
 	return z
 }}
 
-// ok answers with body, compressed if it is worth it and the client takes it.
-func (srv *Server) ok(a *asked, fields []Field, body []byte) {
-	if len(body) < srv.options.CompressionThreshold || !a.gzip {
+// ok answers with body, compressed if it may be, is worth it and the client takes it.
+func (srv *Server) ok(a *asked, fields []Field, body []byte, compressible bool) {
+	if !compressible || len(body) < srv.options.CompressionThreshold || !a.gzip {
 		a.respond(http.StatusOK, fields, body)
 		return
 	}

@@ -6,6 +6,9 @@ import "strconv"
 type Message struct {
 	Data   []byte
 	Binary bool // or text, in UTF-8
+	// Uncompressed says that it is sent as it is: a WebSocket does not deflate it, and the
+	// answer to a poll that brings nothing else is not gzipped. One that comes never has it.
+	Uncompressed bool
 }
 
 // PacketType is the first character of a packet.

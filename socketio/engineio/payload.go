@@ -72,7 +72,7 @@ func decodeBase64(s []byte) (packet, error) {
 	if err != nil {
 		return packet{}, errPacket
 	}
-	return packet{PacketMessage, Message{data[:n], true}}, nil
+	return packet{PacketMessage, Message{Data: data[:n], Binary: true}}, nil
 }
 
 // appendPayload3 appends packets as revision 3 has them in text. bare leaves out the type
@@ -246,7 +246,7 @@ func decodeBinaryPayload3(body []byte, f func(p packet, bare bool) error) error 
 			if one[0] > 6 {
 				return errPacket
 			}
-			p = packet{PacketType('0' + one[0]), Message{one[1:], true}}
+			p = packet{PacketType('0' + one[0]), Message{Data: one[1:], Binary: true}}
 		} else {
 			if !utf8.Valid(one) {
 				return errPacket

@@ -7,7 +7,7 @@ import (
 
 func text(typ PacketType, s string) packet { return packet{typ, Message{Data: []byte(s)}} }
 
-func binary(s string) packet { return packet{PacketMessage, Message{[]byte(s), true}} }
+func binary(s string) packet { return packet{PacketMessage, Message{Data: []byte(s), Binary: true}} }
 
 func TestPayloads(t *testing.T) {
 	decode3 := func(f func([]byte, func(packet, bool) error) error) func([]byte, func(packet) error) error {

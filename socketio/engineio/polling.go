@@ -160,13 +160,25 @@ func (srv *Server) answer(a *asked, s *Session, packets []packet, more ...Field)
 	if len(more) > 0 {
 		fields = append(fields[:len(fields):len(fields)], more...)
 	}
-	srv.ok(a, fields, body)
+	srv.ok(a, fields, body, compressible(packets))
 	if *buffer = body; cap(body) <= 64<<10 {
 		buffers.Put(buffer)
 	}
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// compressible tells whether packets may be gzipped: unless all their messages are to be left
+// as they are, as Node's server has it. What is no message has
+// no say.
+func compressible(packets []packet) bool {
+	for _, p := range packets {
+		if p.typ == PacketMessage && !p.Uncompressed {
+			return true
+		}
+	}
+	return false
+}
 
 func hasBinary(packets []packet) bool {
 	for _, p := range packets {

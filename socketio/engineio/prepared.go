@@ -46,7 +46,7 @@ func frames(messages []Message, r Revision, bare bool) *ws.Prepared {
 		if prefix >= 0 {
 			data = append([]byte{byte(prefix)}, data...)
 		}
-		list[i] = ws.Message{Type: typ, Data: data}
+		list[i] = ws.Message{Type: typ, Data: data, Uncompressed: m.Uncompressed}
 	}
 	return ws.Prepare(list...)
 }

@@ -38,12 +38,12 @@ func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
 			return packet{}, errPacket
 		case Revision3:
 			if len(data) > 0 && data[0] == byte(PacketMessage-'0') {
-				return packet{PacketMessage, Message{data[1:], true}}, nil
+				return packet{PacketMessage, Message{Data: data[1:], Binary: true}}, nil
 			}
 			// There are clients that leave out the type; they want it like that back.
 			s.bare.Store(true)
 		}
-		return packet{PacketMessage, Message{data, true}}, nil
+		return packet{PacketMessage, Message{Data: data, Binary: true}}, nil
 	}
 	if s.revision == Revision09 {
 		return decode09(data)
@@ -60,7 +60,7 @@ func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
 
 // sendFrames sends messages, on conn, in one write.
 func (s *Session) sendFrames(conn *ws.Conn, messages []Message) error {
-	if len(messages) != 1 {
+	if len(messages) != 1 || messages[0].Uncompressed && conn.Deflate() != nil {
 		return conn.SendPrepared(frames(messages, s.revision, s.bare.Load()))
 	}
 	typ, prefix := framing(messages[0].Binary, s.revision, s.bare.Load())

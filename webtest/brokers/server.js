@@ -23,6 +23,7 @@ async function main() {
   const heard = [];
   const of = (o) => {
     let b = o.volatile ? io.volatile : io;
+    if ('compress' in o) b = b.compress(o.compress);
     for (const r of o.rooms || []) b = b.to(r);
     for (const r of o.except || []) b = b.except(r);
     return b;

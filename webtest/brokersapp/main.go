@@ -29,13 +29,17 @@ type App struct {
 type whom struct {
 	Rooms, Except []socketio.Room
 	Volatile      bool
-	Timeout       int // of acks, in milliseconds
+	Compress      *bool // nil is what nobody has said
+	Timeout       int   // of acks, in milliseconds
 }
 
 func (o whom) of(io *socketio.Server) socketio.Broadcast {
 	b := io.To(o.Rooms...).Except(o.Except...).Timeout(time.Duration(o.Timeout) * time.Millisecond)
 	if o.Volatile {
 		b = b.Volatile()
+	}
+	if o.Compress != nil && !*o.Compress {
+		b = b.Uncompressed()
 	}
 	return b
 }

@@ -163,6 +163,36 @@ func runDeflate(t *testing.T, newEngine NewEngine, start Start) {
 			}
 		}
 	})
+
+	t.Run("not compressed", func(t *testing.T) {
+		ours, theirs := new(ws.Groups), new(ws.Groups)
+		ours.Join(between{theirs})
+		stateless := config
+		stateless.Groups = ours
+		here := start(t, newEngine(t, stateless), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ws.Serve(w, r, nil, joiner{ours.Group("all")})
+		}))
+		stateless.Groups = theirs
+		there := start(t, newEngine(t, stateless), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ws.Serve(w, r, nil, joiner{theirs.Group("all")})
+		}))
+		var clients []*Client
+		for _, s := range []*Server{here, here, there, there} {
+			c := Dial(t, s.Address, Handshake{Header: http.Header{"Sec-WebSocket-Extensions": {"permessage-deflate; server_no_context_takeover"}}})
+			c.Frames(F(Text, "here"))
+			c.Expect(F(Text, "here"))
+			clients = append(clients, c)
+		}
+		text := strings.Repeat("x", 1000)
+		ours.Group("all").SendPrepared(ws.Prepare(ws.Message{Type: ws.Text, Data: []byte(text), Uncompressed: true}, ws.Message{Type: ws.Text, Data: []byte(text)}))
+		for i, c := range clients {
+			c.Expect(F(Text, text))
+			got, err := c.Next()
+			if err != nil || got.RSV != 4 {
+				t.Errorf("client %d got %v, %v behind it, and wants it compressed", i, got, err)
+			}
+		}
+	})
 }
 
 // joiner joins a group, and echoes.

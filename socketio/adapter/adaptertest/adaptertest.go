@@ -33,7 +33,7 @@ func Run(t *testing.T, patience time.Duration, make func(t *testing.T) *Cluster)
 		run  func(s *suite)
 	}{
 		{"broadcast", broadcast}, {"once", once}, {"except", except}, {"own room", ownRoom}, {"leave", leave}, {"remove", remove},
-		{"local", local}, {"shared packet", sharedPacket}, {"order", order}, {"join and leave all", joinAll}, {"disconnect", disconnect},
+		{"local", local}, {"shared packet", sharedPacket}, {"uncompressed", uncompressed}, {"order", order}, {"join and leave all", joinAll}, {"disconnect", disconnect},
 		{"fetch", fetch}, {"all rooms", allRooms}, {"acks", acks}, {"acks that are missing", missingAcks},
 		{"acks of nobody", noAcks}, {"server-side emit", serverSideEmit}, {"workers", workers}, {"at once", atOnce},
 	} {
@@ -316,6 +316,32 @@ func sharedPacket(s *suite) {
 		}
 		if n != 1 {
 			s.Errorf("encoded %d times", n)
+		}
+	}
+}
+
+// What is not to be compressed is known to be so on each worker, and what may be is not.
+func uncompressed(s *suite) {
+	s.add(3, "a")
+	plain, plainAck := Event("plain"), question()
+	plain.Uncompressed, plainAck.Uncompressed = true, true
+	packedAck := Event("packed?")
+	packedAck.HasID, packedAck.ID = true, 8
+	ctx, cancel := context.WithTimeout(s.Context(), s.patience)
+	defer cancel()
+	for _, p := range []*adapter.Packet{plain, Event("packed")} {
+		s.check(s.Adapters[0].Broadcast(p, rooms("a")))
+	}
+	for _, p := range []*adapter.Packet{plainAck, packedAck} {
+		_, err := s.Adapters[0].BroadcastAck(ctx, p, rooms("a"), func(parser.Raw) {})
+		s.check(err)
+	}
+	s.want("plain packed ? packed?", "plain packed ? packed?", "plain packed ? packed?")
+	for _, socket := range s.sockets {
+		for i, want := range []bool{true, false, true, false} {
+			if p := socket.packets[i]; p.Uncompressed != want {
+				s.Errorf("%s: %s is to be compressed: %t", socket.id, p.Data, want)
+			}
 		}
 	}
 }

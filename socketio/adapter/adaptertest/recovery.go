@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,7 +73,8 @@ type Client struct {
 	rooms  []adapter.Room
 	offset string
 	got    []string
-	conn   *conn // nil while it is away
+	plain  atomic.Int32 // events that had Uncompressed set, or not, against what was sent
+	conn   *conn        // nil while it is away
 }
 
 // conn is the socket of a Client while that is connected.
@@ -92,6 +94,10 @@ func (c *conn) Moved() { go c.end() }
 
 // Deliver implements adapter.Socket. What comes after the cut is lost.
 func (c *conn) Deliver(p *adapter.Packet, _ adapter.Flags) bool {
+	var n int
+	if _, err := fmt.Sscanf(string(p.Data), `["event %d`, &n); err == nil && p.Uncompressed != plain(n) {
+		c.client.plain.Add(1)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.cut {
@@ -141,6 +147,9 @@ func (r *recovery) begin(e *emitter) {
 	}
 }
 
+// plain tells whether an event is sent as one that is not to be compressed.
+func plain(n int) bool { return n%3 == 0 }
+
 // emit emits to somebody.
 func (r *recovery) emit(e *emitter, random *rand.Rand) {
 	r.mu.Lock()
@@ -167,7 +176,9 @@ func (r *recovery) emit(e *emitter, random *rand.Rand) {
 	}
 	r.sent = append(r.sent, sent{name, who})
 	r.mu.Unlock()
-	if err := e.Broadcast(Event(name), o); err != nil {
+	p := Event(name)
+	p.Uncompressed = plain(n)
+	if err := e.Broadcast(p, o); err != nil {
 		r.Error(err)
 	}
 }
@@ -307,6 +318,9 @@ func (r *recovery) check(c *Client) {
 			doubled++
 		}
 		delete(times, name)
+	}
+	if n := c.plain.Load(); n > 0 {
+		r.Errorf("client %d: %d events have lost whether they are to be compressed", c.number, n)
 	}
 	last := map[string]int{} // of each who emits one after another
 	for _, name := range got {

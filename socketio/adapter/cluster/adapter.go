@@ -100,14 +100,7 @@ func (a *Adapter) Broadcast(p *adapter.Packet, o adapter.Opts) error {
 // broadcast is the message of what is not kept.
 func broadcast(p *adapter.Packet, o adapter.Opts) []byte {
 	w := newWriter(opBroadcast, sizeOf(p))
-	flags := uint64(0)
-	if o.Flags.Volatile {
-		flags |= flagVolatile
-	}
-	if p.NoRecovery {
-		flags |= flagNoRecovery
-	}
-	w.number(flags)
+	w.number(flagIf(o.Flags.Volatile, flagVolatile) | flagIf(p.NoRecovery, flagNoRecovery) | flagIf(p.Uncompressed, flagUncompressed))
 	w.opts(o)
 	w.bytes(p.Data)
 	w.list(p.Attachments)
@@ -215,13 +208,14 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 			return err
 		}
 		o.Flags.Volatile = flags&flagVolatile != 0
-		p.NoRecovery = flags&flagNoRecovery != 0
+		p.NoRecovery, p.Uncompressed = flags&flagNoRecovery != 0, flags&flagUncompressed != 0
 		return a.Memory.Broadcast(p, o)
 	case opAsk:
-		id, o, p := r.number(), r.opts(), a.event(r)
+		id, flags, o, p := r.number(), r.number(), r.opts(), a.event(r)
 		if err := r.err(); err != nil {
 			return err
 		}
+		p.Uncompressed = flags&flagUncompressed != 0
 		a.ask(asker{from, id}, o, p)
 	case opEnough:
 		k := asker{from, r.number()}

@@ -6,7 +6,7 @@
 // strings and byte slices have their length before them, lists their count.
 //
 //	broadcast      flags rooms except data attachments
-//	ask            request rooms except data attachments     a packet that wants acks
+//	ask            request flags rooms except data attachments  a packet that wants acks
 //	asked          request count                             how many sockets were asked
 //	ack            request json attachments                  one socket's answer
 //	enough         request                                   no more acks are wanted
@@ -19,13 +19,16 @@
 //	serverSide     request data                              request 0 wants no answer
 //	serverSideAck  request data
 //
+// Flags are the sum of 1 for what is volatile, 2 for what is not kept for recovery, and 4
+// for what is not to be compressed on its way to a client.
+//
 // With connection state recovery events go as
 //
 //	event          entry
 //
 // in place of broadcast, where an entry is
 //
-//	origin number time rooms except data attachments
+//	origin number time flags rooms except data attachments
 //
 // and the workers tell one another what they have, and what they need:
 //

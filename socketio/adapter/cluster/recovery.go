@@ -102,7 +102,9 @@ func (a *Adapter) emit(h *adapter.History, p *adapter.Packet, o adapter.Opts) er
 func (a *Adapter) took(from Worker, e *adapter.Entry) error {
 	h := a.History()
 	if h == nil { // this worker has no recovery
-		return a.Memory.Broadcast(a.packet(e.Data, e.Attachments), adapter.Opts{Rooms: e.Rooms, Except: e.Except})
+		p := a.packet(e.Data, e.Attachments)
+		p.Uncompressed = e.Uncompressed
+		return a.Memory.Broadcast(p, adapter.Opts{Rooms: e.Rooms, Except: e.Except})
 	}
 	if h.Take(e) {
 		return nil
@@ -360,6 +362,7 @@ func (w *writer) entry(e *adapter.Entry) {
 	w.string(string(e.Origin))
 	w.number(e.Seq)
 	w.number(uint64(e.At))
+	w.number(flagIf(e.Uncompressed, flagUncompressed))
 	w.opts(adapter.Opts{Rooms: e.Rooms, Except: e.Except})
 	w.bytes(e.Data)
 	w.list(e.Attachments)
@@ -373,7 +376,8 @@ func (w *writer) entries(list []*adapter.Entry) {
 }
 
 func (a *Adapter) entry(r *reader) *adapter.Entry {
-	e := &adapter.Entry{Origin: adapter.Origin(r.bytes()), Seq: r.number(), At: int64(r.number()), Namespace: a.namespace}
+	e := &adapter.Entry{Origin: adapter.Origin(r.bytes()), Seq: r.number(), At: int64(r.number()), Namespace: a.namespace,
+		Uncompressed: r.number()&flagUncompressed != 0}
 	o := r.opts()
 	e.Rooms, e.Except, e.Data, e.Attachments = o.Rooms, o.Except, r.bytes(), r.list()
 	return e

@@ -182,6 +182,7 @@ func (a *Adapter) BroadcastAck(ctx context.Context, p *adapter.Packet, o adapter
 	defer q.end()
 	w := newWriter(opAsk, sizeOf(p))
 	w.number(q.id)
+	w.number(flagIf(p.Uncompressed, flagUncompressed))
 	w.opts(o)
 	w.bytes(p.Data)
 	w.list(p.Attachments)

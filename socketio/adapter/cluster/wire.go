@@ -36,11 +36,20 @@ const (
 	opEnd // none
 )
 
-// Flags of a broadcast.
+// Flags of a packet.
 const (
 	flagVolatile = 1 << iota
 	flagNoRecovery
+	flagUncompressed
 )
+
+// flagIf is flag where it is set.
+func flagIf(set bool, flag uint64) uint64 {
+	if set {
+		return flag
+	}
+	return 0
+}
 
 // writer appends fields to a message.
 type writer struct{ b []byte }

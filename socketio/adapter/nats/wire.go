@@ -7,7 +7,7 @@ import (
 	"github.com/chaussette/chaussette/socketio/adapter/cluster"
 )
 
-const version = 1
+const version = 2
 
 // what says what a message is.
 type what byte

@@ -64,7 +64,7 @@ func (d *classicDialect) encode(e *envelope, to *envelope) (message, error) {
 	switch e.kind {
 	case broadcast:
 		list := append(json.RawMessage{'['}, text(e.uid)...)
-		for _, item := range []json.RawMessage{packetText(d.namespace, e.packet), text(optsWire(e.opts)), text(e.near.wire())} {
+		for _, item := range []json.RawMessage{packetText(d.namespace, e.packet), text(e.wireOpts()), text(e.near.wire())} {
 			list = append(append(list, ','), item...)
 		}
 		payload, err := parser.EncodeMsgpack(parser.Raw{JSON: append(list, ']'), Attachments: e.packet.Attachments})
@@ -95,16 +95,16 @@ func (d *classicDialect) request(e *envelope) (message, error) {
 	switch e.kind {
 	case ask:
 		o.field("packet", packetText(d.namespace, e.packet))
-		o.value("opts", optsWire(e.opts))
+		o.value("opts", e.wireOpts())
 		whole.Attachments = e.packet.Attachments
 	case join, leave:
-		o.value("opts", optsWire(e.opts))
+		o.value("opts", e.wireOpts())
 		o.value("rooms", roomList(e.rooms))
 	case disconnect:
-		o.value("opts", optsWire(e.opts))
+		o.value("opts", e.wireOpts())
 		o.value("close", e.closing)
 	case fetch:
-		o.value("opts", optsWire(e.opts))
+		o.value("opts", e.wireOpts())
 	case serverSide:
 		o.field("data", e.packet.JSON)
 	}
@@ -213,7 +213,7 @@ func (d *classicDialect) decodeBroadcast(payload string) (*envelope, error) {
 	if *packet.Namespace != d.namespace {
 		return nil, nil // another namespace has a name that the pattern matches
 	}
-	e.opts, e.near = opts.opts(), near.near()
+	e.opts, e.uncompressed, e.near = opts.opts(), opts.uncompressed(), near.near()
 	e.packet, err = packet.packetOf(whole, d.namespace)
 	return e, err
 }
@@ -254,7 +254,7 @@ func (d *classicDialect) decodeRequest(payload string) (*envelope, error) {
 		e.ours, e.near = true, r.Near.near()
 	}
 	if r.Opts != nil {
-		e.opts = r.Opts.opts()
+		e.opts, e.uncompressed = r.Opts.opts(), r.Opts.uncompressed()
 	}
 	answered := false
 	switch *r.Type {

@@ -17,7 +17,7 @@ func FuzzReceived(f *testing.F) {
 		f.Add(payload)
 	}
 	for _, seed := range []string{
-		`["other",{"type":2,"data":["x",1.5,null],"nsp":"/"},{"rooms":["a",5],"except":[],"flags":{"volatile":true}},["group","tag"]]`,
+		`["other",{"type":2,"data":["x",1.5,null],"nsp":"/"},{"rooms":["a",5],"except":[],"flags":{"volatile":true,"compress":false}},["group","tag"]]`,
 		`{"uid":"other","requestId":"1","type":7,"packet":{"type":2,"data":["x"],"nsp":"/"},"opts":{"rooms":[],"except":[],"flags":{"timeout":1000}}}`,
 	} {
 		b, err := parser.EncodeMsgpack(parser.Raw{JSON: json.RawMessage(seed)})

@@ -192,7 +192,7 @@ func (s *space) BroadcastAck(ctx context.Context, p *adapter.Packet, o adapter.O
 	if s.here(o) {
 		return s.Adapter.BroadcastAck(ctx, p, o, ack)
 	}
-	e := &envelope{kind: ask, opts: o, near: near{s.broker.group, s.Others()}, packet: parser.Raw{JSON: p.Data, Attachments: p.Attachments}}
+	e := &envelope{kind: ask, opts: o, near: near{s.broker.group, s.Others()}, uncompressed: p.Uncompressed, packet: parser.Raw{JSON: p.Data, Attachments: p.Attachments}}
 	if end, ok := ctx.Deadline(); ok {
 		// How long the others need to wait for their clients.
 		e.opts.Flags.Timeout = max(time.Until(end), time.Millisecond)

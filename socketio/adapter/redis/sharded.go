@@ -64,17 +64,17 @@ func (d *shardedDialect) encode(e *envelope, to *envelope) (message, error) {
 	whole := parser.Raw{}
 	switch e.kind {
 	case broadcast, ask:
-		data.value("opts", optsWire(e.opts))
+		data.value("opts", e.wireOpts())
 		data.field("packet", packetText(d.namespace, e.packet))
 		whole.Attachments = e.packet.Attachments
 	case join, leave:
-		data.value("opts", optsWire(e.opts))
+		data.value("opts", e.wireOpts())
 		data.value("rooms", roomList(e.rooms))
 	case disconnect:
-		data.value("opts", optsWire(e.opts))
+		data.value("opts", e.wireOpts())
 		data.value("close", e.closing)
 	case fetch:
-		data.value("opts", optsWire(e.opts))
+		data.value("opts", e.wireOpts())
 	case fetched:
 		data.field("sockets", socketsText(e.sockets))
 	case counted:
@@ -135,7 +135,7 @@ func (d *shardedDialect) decode(_, payload string) (*envelope, error) {
 	if m.UID == d.broker.uid {
 		return nil, nil
 	}
-	e := &envelope{uid: m.UID, request: m.Data.Request, opts: m.Data.Opts.opts(), rooms: m.Data.Rooms, closing: m.Data.Close, skipped: m.Skipped}
+	e := &envelope{uid: m.UID, request: m.Data.Request, opts: m.Data.Opts.opts(), uncompressed: m.Data.Opts.uncompressed(), rooms: m.Data.Rooms, closing: m.Data.Close, skipped: m.Skipped}
 	if m.Near != nil {
 		e.ours, e.near = true, m.Near.near()
 	}

@@ -118,7 +118,7 @@ func (s *space) tell(o adapter.Opts, e *envelope, act func(*cluster.Adapter) err
 
 // Broadcast implements adapter.Adapter.
 func (s *space) Broadcast(p *adapter.Packet, o adapter.Opts) error {
-	e := &envelope{kind: broadcast, packet: parser.Raw{JSON: p.Data, Attachments: p.Attachments}}
+	e := &envelope{kind: broadcast, packet: parser.Raw{JSON: p.Data, Attachments: p.Attachments}, uncompressed: p.Uncompressed}
 	return s.tell(o, e, func(a *cluster.Adapter) error { return a.Broadcast(p, o) })
 }
 
@@ -247,7 +247,8 @@ func (s *space) kept(e *envelope) bool {
 }
 
 func (s *space) packet(e *envelope) *adapter.Packet {
-	return &adapter.Packet{Packet: parser.Packet{Type: parser.Event, Namespace: s.namespace, Data: e.packet.JSON, Attachments: e.packet.Attachments}}
+	return &adapter.Packet{Uncompressed: e.uncompressed,
+		Packet: parser.Packet{Type: parser.Event, Namespace: s.namespace, Data: e.packet.JSON, Attachments: e.packet.Attachments}}
 }
 
 // answer answers e.

@@ -48,12 +48,14 @@ type envelope struct {
 	ours    bool   // it comes from a worker of this server, and not of Node's
 	near    near   // who has it already
 
-	packet  parser.Raw // what is emitted: the event's name and its arguments; of an ack the argument
-	opts    adapter.Opts
-	rooms   []adapter.Room
-	closing bool
-	sockets []adapter.Description
-	count   int
+	packet parser.Raw // what is emitted: the event's name and its arguments; of an ack the argument
+	opts   adapter.Opts
+	// uncompressed says that what is emitted is not to be compressed on its way to a client.
+	uncompressed bool
+	rooms        []adapter.Room
+	closing      bool
+	sockets      []adapter.Description
+	count        int
 	// skipped says that who answers was near, and has answered by the other way.
 	skipped bool
 }
@@ -118,6 +120,8 @@ type wireOpts struct {
 
 type wireFlags struct {
 	Volatile bool `json:"volatile,omitempty"`
+	// Compress is there where an app has said it; what is false is not to be compressed.
+	Compress *bool `json:"compress,omitempty"`
 	// Timeout of acks, in milliseconds.
 	Timeout float64 `json:"timeout,omitempty"`
 }
@@ -153,9 +157,18 @@ func (l *roomList) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func optsWire(o adapter.Opts) wireOpts {
-	return wireOpts{o.Rooms, o.Except, wireFlags{o.Flags.Volatile, float64(o.Flags.Timeout) / float64(time.Millisecond)}}
+// wireOpts are e's for other workers.
+func (e *envelope) wireOpts() wireOpts {
+	o := e.opts
+	w := wireOpts{o.Rooms, o.Except, wireFlags{Volatile: o.Flags.Volatile, Timeout: float64(o.Flags.Timeout) / float64(time.Millisecond)}}
+	if e.uncompressed {
+		w.Flags.Compress = new(bool)
+	}
+	return w
 }
+
+// uncompressed tells whether what goes with w is not to be compressed.
+func (w wireOpts) uncompressed() bool { return w.Flags.Compress != nil && !*w.Flags.Compress }
 
 func (w wireOpts) opts() adapter.Opts {
 	o := adapter.Opts{Rooms: w.Rooms, Except: w.Except, Flags: adapter.Flags{Volatile: w.Flags.Volatile}}

@@ -162,7 +162,7 @@ func NewHandshake(e Engine, r *http.Request, options *AcceptOptions) (*Handshake
 		options = &AcceptOptions{}
 	}
 	config := options.apply(e.Config())
-	if !originAllowed(r, config.Origins) {
+	if !OriginAllowed(r, config.Origins) {
 		return nil, &RefusedError{http.StatusForbidden,
 			fmt.Sprintf("origin %q may not connect to %q (see --origin)", r.Header.Get("Origin"), r.Host)}
 	}

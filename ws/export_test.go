@@ -3,7 +3,6 @@ package ws
 // Openings for the tests.
 var (
 	NegotiateDeflate = negotiateDeflate
-	OriginAllowed    = originAllowed
 	ParsePrepared    = parsePrepared
 	Marked           = (*Prepared).marked
 )

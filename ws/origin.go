@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// originAllowed reports whether the page that sent r may connect: it comes from r's own
+// OriginAllowed reports whether the page that sent r may connect: it comes from r's own
 // host, from one of the patterns, or from no page at all (RFC 6454, RFC 6455 10.2). The
 // scheme of r's host is not known behind a proxy and does not count.
-func originAllowed(r *http.Request, patterns []string) bool {
+func OriginAllowed(r *http.Request, patterns []string) bool {
 	origins := r.Header["Origin"]
 	if len(origins) == 0 {
 		return true

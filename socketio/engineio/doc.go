@@ -1,6 +1,6 @@
 // Package engineio carries messages between a server and its clients, over what lets
-// them through: HTTP long-polling, JSONP, WebSocket, and from the first to the last
-// without losing a message. It is the ground of Socket.IO and stands on its own:
+// them through: HTTP long-polling, JSONP, WebSocket, WebTransport, and from the first to
+// the others without losing a message. It is the ground of Socket.IO and stands on its own:
 //
 //	type echo struct{}
 //
@@ -22,4 +22,14 @@
 //	0.9       U+FFFD <length> U+FFFD <packet>...       a frame each; no binary
 //
 // A packet is a digit, its type, and its data; binary among text is base64 after a b.
+//
+// On the stream of a WebTransport session, in revision 4 alone, each packet has a header
+// as engine.io-parser's createPacketEncoderStream writes it:
+//
+//	bits     1        7              0, 16 or 64
+//	         binary   length         length, where that of 7 bits is 126 or 127
+//
+// The bytes of a message that is binary come as they are. The first packet is the client's:
+// 0 for a new session, or 0{"sid":"..."} to upgrade one from long-polling. What accepts
+// such sessions is package webtransport; a [Server] is given their streams.
 package engineio

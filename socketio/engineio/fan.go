@@ -28,17 +28,17 @@ func NewFan() *Fan { return fans.Get().(*Fan) }
 // Send sends p to s. Errors are as with SendPrepared: they end the session.
 func (f *Fan) Send(s *Session, p *Prepared) {
 	s.mu.Lock()
-	conn := s.conn
-	if s.state != stateOpen || conn == nil {
+	conn, ok := s.conn.(webSocket)
+	if s.state != stateOpen || !ok {
 		s.mu.Unlock()
 		_ = s.SendPrepared(p)
 		return
 	}
 	s.mu.Unlock()
-	frames := p.frames(s.revision, s.bare.Load())
+	frames := p.frames(s.revision, s.marks.has(markBare))
 	for i := range f.shares {
 		if f.shares[i].frames == frames {
-			f.shares[i].conns = append(f.shares[i].conns, conn)
+			f.shares[i].conns = append(f.shares[i].conns, conn.Conn)
 			return
 		}
 	}
@@ -48,7 +48,7 @@ func (f *Fan) Send(s *Session, p *Prepared) {
 		f.shares = append(f.shares, share{})
 	}
 	last := &f.shares[len(f.shares)-1]
-	last.frames, last.conns = frames, append(last.conns, conn)
+	last.frames, last.conns = frames, append(last.conns, conn.Conn)
 }
 
 // Close sends what was gathered. The Fan must not be used any more.

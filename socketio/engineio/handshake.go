@@ -51,14 +51,32 @@ func (h *handshake) request() *http.Request {
 
 // open is the data of the open packet.
 func (srv *Server) open(s *Session, upgrades bool) []byte {
-	o := srv.options
 	terms := srv.terms
-	if upgrades && !o.NoUpgrade && srv.serves(WebSocket) {
-		terms = srv.termsUpgrade
+	switch {
+	case !upgrades:
+	case s.revision == Revision4:
+		terms = srv.terms4
+	default:
+		terms = srv.terms3
 	}
 	b := make([]byte, 0, len(`{"sid":""`)+len(s.id)+len(terms))
 	b = append(append(b, `{"sid":"`...), s.id...)
 	return append(b, terms...)
+}
+
+// upgrades are the transports that a session on polling may upgrade to.
+func (srv *Server) upgrades(r Revision) []TransportName {
+	var names []TransportName
+	if srv.options.NoUpgrade {
+		return nil
+	}
+	if srv.serves(WebSocket) {
+		names = append(names, WebSocket)
+	}
+	if srv.serves(WebTransport) && r == Revision4 {
+		names = append(names, WebTransport)
+	}
+	return names
 }
 
 // openTerms is what follows the id in the data of an open packet.

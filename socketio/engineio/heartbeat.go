@@ -92,7 +92,7 @@ func (e *expirer) Expire(*wheel.Timer) {
 		return
 	}
 	now := s.server.now()
-	if s.limit != 0 && now >= s.limit && s.state == stateOpen && s.busy.Load() {
+	if s.limit != 0 && now >= s.limit && s.state == stateOpen && s.marks.has(markBusy) {
 		// The answer may wait behind the message that is being handled.
 		s.limit = now + int64(s.server.options.PingTimeout)
 	}

@@ -149,7 +149,7 @@ func (srv *Server) connect09(s *Session) {
 		return
 	}
 	if conn != nil {
-		s.sendControl(conn, packet{typ: PacketOpen})
+		conn.control(s, packet{typ: PacketOpen})
 	}
 	srv.handler.Open(s)
 }
@@ -173,7 +173,7 @@ func (srv *Server) openWebSocket09(w http.ResponseWriter, r *http.Request, s *Se
 		return
 	}
 	last := s.polling.take()
-	s.conn, s.polling = conn, nil
+	s.conn, s.polling = webSocket{conn}, nil
 	s.mu.Unlock()
 	s.finish(last, PacketNoop)
 	srv.connect09(s)

@@ -14,7 +14,8 @@ type Options struct {
 	Path string
 	// Revisions that are served; all if empty. Clients of others are told so.
 	Revisions []Revision
-	// Transports that are served; both if empty.
+	// Transports that are served; polling and websocket if empty. With WebTransport the
+	// app has a listener of its own for it, which calls Server.ServeStream.
 	Transports []TransportName
 	// NoUpgrade keeps a session that began with polling there.
 	NoUpgrade bool
@@ -23,12 +24,13 @@ type Options struct {
 	PingInterval time.Duration
 	// PingTimeout is how long an answer to one may take; 0 means 20 s.
 	PingTimeout time.Duration
-	// UpgradeTimeout is how long an upgrade may take until it is given up; 0 means 10 s.
+	// UpgradeTimeout is how long an upgrade may take until it is given up, and the first
+	// packet on WebTransport; 0 means 10 s.
 	UpgradeTimeout time.Duration
 
-	// MaxPayload is the largest body of a POST, and the largest message on WebSocket, in
-	// bytes; 0 means 1,000,000. Past it the answer is 413 or a close with 1009. Clients
-	// of revision 4 are told and keep to it.
+	// MaxPayload is the largest body of a POST, and the largest message on WebSocket and
+	// WebTransport, in bytes; 0 means 1,000,000. Past it the answer is 413, a close with
+	// 1009, or the end with ParseError. Clients of revision 4 are told and keep to it.
 	MaxPayload int64
 	// MaxQueue bounds what waits for a client, in bytes; 0 means 1 MiB. Past it the
 	// session is closed. An empty queue takes any one message.
@@ -63,6 +65,9 @@ type Options struct {
 	// Elsewhere is asked about a request whose session is not here, before its body is
 	// read. True says that it has been served: by the worker that has the session.
 	Elsewhere func(w http.ResponseWriter, r *http.Request, id SID) bool
+	// ElsewhereStream is Elsewhere for WebTransport: of the stream st, read has been read.
+	// True says that it has been served to its end. The Server closes it then.
+	ElsewhereStream func(st Stream, read []byte, remote string, id SID) bool
 	// Newcomer is asked about a request for a new session. True says that it has been
 	// served: by a worker that has fewer.
 	Newcomer func(w http.ResponseWriter, r *http.Request) bool

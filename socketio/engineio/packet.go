@@ -87,8 +87,9 @@ type TransportName string
 
 // The transports. JSONP and, in 0.9, xhr-polling are Polling.
 const (
-	Polling   TransportName = "polling"
-	WebSocket TransportName = "websocket"
+	Polling      TransportName = "polling"
+	WebSocket    TransportName = "websocket"
+	WebTransport TransportName = "webtransport" // of revision 4
 )
 
 // Reason says why a Session ended, in the words of Node's server.

@@ -7,7 +7,7 @@ import (
 
 func text(typ PacketType, s string) packet { return packet{typ, Message{Data: []byte(s)}} }
 
-func binary(s string) packet { return packet{PacketMessage, Message{Data: []byte(s), Binary: true}} }
+func bin(s string) packet { return packet{PacketMessage, Message{Data: []byte(s), Binary: true}} }
 
 func TestPayloads(t *testing.T) {
 	decode3 := func(f func([]byte, func(packet, bool) error) error) func([]byte, func(packet) error) error {
@@ -23,11 +23,11 @@ func TestPayloads(t *testing.T) {
 		wire    string
 	}{
 		{"4, one", []packet{text('4', "hello")}, encode4, decodePayload4, "4hello"},
-		{"4, several", []packet{text('4', "a"), text('2', ""), binary("\x01\x02\x03\x04")}, encode4, decodePayload4, "4a\x1e2\x1ebAQIDBA=="},
+		{"4, several", []packet{text('4', "a"), text('2', ""), bin("\x01\x02\x03\x04")}, encode4, decodePayload4, "4a\x1e2\x1ebAQIDBA=="},
 		{"3, one", []packet{text('4', "hello")}, encode3, decode3(decodePayload3), "6:4hello"},
 		{"3, UTF-16 counts", []packet{text('4', "€😀"), text('6', "")}, encode3, decode3(decodePayload3), "4:4€😀1:6"},
-		{"3, binary as base64", []packet{text('4', "hello"), binary("\x01\x02\x03\x04")}, encode3, decode3(decodePayload3), "6:4hello10:b4AQIDBA=="},
-		{"3, binary", []packet{text('4', "hello"), binary("\x01\x02\x03\x04")}, func(p []packet) []byte { return appendBinaryPayload3(nil, p) },
+		{"3, binary as base64", []packet{text('4', "hello"), bin("\x01\x02\x03\x04")}, encode3, decode3(decodePayload3), "6:4hello10:b4AQIDBA=="},
+		{"3, binary", []packet{text('4', "hello"), bin("\x01\x02\x03\x04")}, func(p []packet) []byte { return appendBinaryPayload3(nil, p) },
 			decode3(decodeBinaryPayload3), "\x00\x06\xff4hello\x01\x05\xff\x04\x01\x02\x03\x04"},
 		{"0.9, one", []packet{text('4', "5:::{}")}, encode09, decodePayload09, "5:::{}"},
 		{"0.9, several", []packet{text('4', "3:::€"), text('4', "3:::b")}, encode09, decodePayload09, "\ufffd5\ufffd3:::€\ufffd5\ufffd3:::b"},

@@ -144,7 +144,7 @@ func (srv *Server) answer(a *asked, s *Session, packets []packet, more ...Field)
 			fields = fieldsBinary
 			body = appendBinaryPayload3(body, packets)
 		} else {
-			body = appendPayload3(body, packets, s.bare.Load())
+			body = appendPayload3(body, packets, s.marks.has(markBare))
 		}
 	default:
 		body = appendPayload09(body, packets)
@@ -278,7 +278,7 @@ func (s *Session) receivePayload(a *asked, body []byte) error {
 	if s.revision == Revision3 {
 		each := func(p packet, bare bool) error {
 			if bare {
-				s.bare.Store(true)
+				s.marks.set(markBare, true)
 			}
 			return s.receive(p)
 		}

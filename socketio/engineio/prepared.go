@@ -11,6 +11,7 @@ import (
 type Prepared struct {
 	messages []Message
 	encoded  [4]atomic.Pointer[ws.Prepared] // by class
+	streamed atomic.Pointer[[]byte]         // for WebTransport
 }
 
 // Prepare returns messages for SendPrepared. They must not be changed any more.
@@ -36,6 +37,16 @@ func (p *Prepared) frames(r Revision, bare bool) *ws.Prepared {
 	f := frames(p.messages, r, bare)
 	p.encoded[class].Store(f)
 	return f
+}
+
+// packets returns p as it goes on a stream.
+func (p *Prepared) packets() []byte {
+	if b := p.streamed.Load(); b != nil {
+		return *b
+	}
+	b := appendMessages(nil, p.messages)
+	p.streamed.Store(&b)
+	return b
 }
 
 func frames(messages []Message, r Revision, bare bool) *ws.Prepared {

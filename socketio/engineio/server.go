@@ -39,8 +39,8 @@ type Server struct {
 	accepting *ws.AcceptOptions
 	start     time.Time
 	wheel     *wheel.Wheel
-	// terms of open packets, without and with an upgrade
-	terms, termsUpgrade string
+	// terms of open packets: without upgrades, and with those of revisions 3 and 4
+	terms, terms3, terms4 string
 
 	mu       sync.Mutex // guards what follows
 	sessions map[SID]*Session
@@ -48,7 +48,10 @@ type Server struct {
 	turning  context.CancelFunc
 	turned   chan struct{} // closed when the wheel has stopped
 	closed   bool
-	empty    chan struct{} // closed when there is no session; nil if nobody waits
+	empty    chan struct{} // closed when there is no session and no stream; nil if nobody waits
+	streams  map[*webTransport]struct{}
+	serving  sync.WaitGroup // those who serve them; not joined once ended
+	ended    bool
 }
 
 // NewServer returns a server for h. It is closed by Close.
@@ -56,7 +59,8 @@ func NewServer(h Handler, options *Options) *Server {
 	o := options.withDefaults()
 	srv := &Server{options: o, handler: h, start: time.Now(), wheel: wheel.New(), sessions: map[SID]*Session{}}
 	srv.accepting = srv.acceptOptions()
-	srv.terms, srv.termsUpgrade = openTerms(o), openTerms(o, WebSocket)
+	srv.terms = openTerms(o)
+	srv.terms3, srv.terms4 = openTerms(o, srv.upgrades(Revision3)...), openTerms(o, srv.upgrades(Revision4)...)
 	return srv
 }
 
@@ -123,12 +127,17 @@ func (srv *Server) add(s *Session) error {
 func (srv *Server) forget(s *Session) {
 	srv.mu.Lock()
 	delete(srv.sessions, s.id)
-	if len(srv.sessions) == 0 && srv.empty != nil {
+	srv.emptyLocked()
+	srv.mu.Unlock()
+	srv.wheel.Stop(&s.timer)
+}
+
+// emptyLocked tells those who wait for it that nobody is there any more.
+func (srv *Server) emptyLocked() {
+	if len(srv.sessions) == 0 && len(srv.streams) == 0 && srv.empty != nil {
 		close(srv.empty)
 		srv.empty = nil
 	}
-	srv.mu.Unlock()
-	srv.wheel.Stop(&s.timer)
 }
 
 // ServeHTTP serves what is under Options.Path.
@@ -211,7 +220,7 @@ func (srv *Server) serve(a *asked) bool {
 		return false
 	}
 	switch {
-	case !srv.serves(a.transport):
+	case !srv.serves(a.transport), a.transport == WebTransport: // which never comes by HTTP/1 or 2
 		srv.refuse(a, ErrUnknownTransport)
 	case a.transport == WebSocket:
 		srv.options.Logger.Warn("engine.io: websocket asked for without an Upgrade header; a proxy may remove it", "remote", a.RemoteAddr())
@@ -356,8 +365,8 @@ func (srv *Server) allow(r *http.Request) (value any, refused *Error) {
 
 // Drain refuses new sessions and closes those there are, spread over the time until ctx
 // ends if it has a deadline, so that clients do not come back all at once. They are told
-// that the server restarts, and connect again. It returns when those on polling have
-// fetched that, or have had time for it.
+// that the server restarts, and connect again. It returns when those on polling and on
+// WebTransport have got that, or have had time for it.
 func (srv *Server) Drain(ctx context.Context) error {
 	srv.mu.Lock()
 	srv.closed = true
@@ -394,7 +403,8 @@ func (srv *Server) Drain(ctx context.Context) error {
 		}
 	}
 	srv.mu.Lock()
-	if len(srv.sessions) == 0 {
+	srv.cutStreamsLocked(false)
+	if len(srv.sessions) == 0 && len(srv.streams) == 0 {
 		srv.mu.Unlock()
 		return nil
 	}
@@ -415,7 +425,8 @@ func (srv *Server) Drain(ctx context.Context) error {
 }
 
 // parting is how long a drain waits for clients on polling to fetch the end of their
-// sessions. They have a poll waiting, but for the time between one and the next.
+// sessions. They have a poll waiting, but for the time between one and the next. Those on
+// WebTransport have half of it (see lastWords).
 const parting = 2 * time.Second
 
 func (srv *Server) draining() bool {
@@ -439,6 +450,11 @@ func (srv *Server) Close() error {
 		s.closeFor(ServerShutdown)
 		s.end(ServerShutdown, nil)
 	}
+	srv.mu.Lock()
+	srv.ended = true
+	srv.cutStreamsLocked(true)
+	srv.mu.Unlock()
+	srv.serving.Wait()
 	if turning != nil {
 		turning()
 		<-turned

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/loop/wheel"
-	"github.com/chaussette/chaussette/ws"
 )
 
 // Session is one client, through all the transports that it uses one after another. Its
@@ -25,9 +24,9 @@ type Session struct {
 	receiving sync.Mutex // held while Handler.Message runs
 
 	mu      sync.Mutex // guards what follows
-	conn    *ws.Conn   // the transport is websocket
-	polling *polling   // the transport is polling
-	probe   *probe     // a websocket that may become the transport
+	conn    transport  // nil while the transport is polling
+	polling *polling   // nil from then on
+	probe   *probe     // what may become the transport
 	head    *handshake // nil where conn knows
 	timer   wheel.Timer
 	beat    int64 // when the next ping is due, in the server's time; 0 never
@@ -38,8 +37,26 @@ type Session struct {
 	revision Revision
 	state    state
 	secure   bool
-	busy     atomic.Bool // Message runs
-	bare     atomic.Bool // the client sends binary without a type (revision 3)
+	marks    marks
+}
+
+// marks are booleans that may be asked for without mu, in one word: an idle session is to
+// be small.
+type marks struct{ bits atomic.Uint32 }
+
+const (
+	markBusy uint32 = 1 << iota // Message runs
+	markBare                    // the client sends binary without a type (revision 3)
+)
+
+func (m *marks) has(mark uint32) bool { return m.bits.Load()&mark != 0 }
+
+func (m *marks) set(mark uint32, on bool) {
+	if on {
+		m.bits.Or(mark)
+	} else {
+		m.bits.And(^mark)
+	}
 }
 
 // state of a Session: open until one side closes it. A polling session that the server
@@ -63,7 +80,7 @@ func (s *Session) Transport() TransportName {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn != nil {
-		return WebSocket
+		return s.conn.name()
 	}
 	return Polling
 }
@@ -90,7 +107,7 @@ func (s *Session) Request() *http.Request {
 	head, conn := s.head, s.conn
 	s.mu.Unlock()
 	if head == nil {
-		return conn.Request()
+		return conn.request()
 	}
 	return head.request()
 }
@@ -101,7 +118,7 @@ func (s *Session) RemoteAddr() string {
 	head, conn := s.head, s.conn
 	s.mu.Unlock()
 	if conn != nil {
-		return conn.RemoteAddr()
+		return conn.remoteAddr()
 	}
 	return head.remote
 }
@@ -122,7 +139,7 @@ func (s *Session) Writable() bool {
 		return false
 	}
 	if s.conn != nil {
-		return s.conn.Queued() == 0
+		return !s.conn.waits()
 	}
 	return s.polling.waiting()
 }
@@ -138,7 +155,7 @@ func (s *Session) Send(messages ...Message) error {
 	}
 	if conn := s.conn; conn != nil {
 		s.mu.Unlock()
-		return s.sendFrames(conn, messages)
+		return s.sendOn(conn, messages)
 	}
 	for _, m := range messages {
 		// The queue outlives this call.
@@ -157,7 +174,7 @@ func (s *Session) SendPrepared(p *Prepared) error {
 	}
 	if conn := s.conn; conn != nil {
 		s.mu.Unlock()
-		return conn.SendPrepared(p.frames(s.revision, s.bare.Load()))
+		return conn.sendPrepared(s, p)
 	}
 	for _, m := range p.messages {
 		s.polling.push(packet{PacketMessage, m})
@@ -207,11 +224,7 @@ func (s *Session) closeFor(reason Reason) {
 		s.state = stateClosed
 		s.mu.Unlock()
 		s.server.forget(s)
-		code := ws.StatusNormal
-		if reason == ServerShutdown {
-			code = ws.StatusServiceRestart
-		}
-		_ = conn.Close(code, string(reason))
+		conn.close(reason)
 	} else {
 		s.state = stateClosing
 		s.polling.push(packet{typ: PacketClose})
@@ -245,12 +258,7 @@ func (s *Session) end(reason Reason, err error) {
 	s.finish(last, PacketClose)
 	s.server.forget(s)
 	if conn != nil {
-		switch reason {
-		case ParseError:
-			_ = conn.Close(ws.StatusUnsupportedData, "parse error")
-		default:
-			_ = conn.Close(ws.StatusNormal, string(reason))
-		}
+		conn.close(reason)
 	}
 	if err != nil {
 		s.server.options.Logger.Debug("engine.io session ended", "sid", s.id, "reason", reason, "error", err)
@@ -277,9 +285,9 @@ func (s *Session) receive(p packet) error {
 	switch p.typ {
 	case PacketMessage:
 		s.receiving.Lock()
-		s.busy.Store(true)
+		s.marks.set(markBusy, true)
 		s.server.handler.Message(s, p.Message)
-		s.busy.Store(false)
+		s.marks.set(markBusy, false)
 		s.receiving.Unlock()
 	case PacketPing:
 		s.control(packet{PacketPong, Message{Data: p.Data}})
@@ -314,7 +322,7 @@ func (s *Session) control(p packet) {
 	}
 	if conn := s.conn; conn != nil {
 		s.mu.Unlock()
-		s.sendControl(conn, p)
+		conn.control(s, p)
 		return
 	}
 	p.Data = append([]byte(nil), p.Data...)

@@ -41,7 +41,7 @@ func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
 				return packet{PacketMessage, Message{Data: data[1:], Binary: true}}, nil
 			}
 			// There are clients that leave out the type; they want it like that back.
-			s.bare.Store(true)
+			s.marks.set(markBare, true)
 		}
 		return packet{PacketMessage, Message{Data: data, Binary: true}}, nil
 	}
@@ -58,31 +58,55 @@ func (s *Session) decodeFrame(typ ws.MessageType, data []byte) (packet, error) {
 	return p, nil
 }
 
-// sendFrames sends messages, on conn, in one write.
-func (s *Session) sendFrames(conn *ws.Conn, messages []Message) error {
-	if len(messages) != 1 || messages[0].Uncompressed && conn.Deflate() != nil {
-		return conn.SendPrepared(frames(messages, s.revision, s.bare.Load()))
+// webSocket is a ws.Conn as a transport.
+type webSocket struct{ *ws.Conn }
+
+func (webSocket) name() TransportName      { return WebSocket }
+func (c webSocket) waits() bool            { return c.Queued() > 0 }
+func (c webSocket) remoteAddr() string     { return c.RemoteAddr() }
+func (c webSocket) request() *http.Request { return c.Request() }
+func (c webSocket) giveUp(why string)      { _ = c.Close(ws.StatusPolicyViolation, why) }
+
+func (c webSocket) close(reason Reason) {
+	code := ws.StatusNormal
+	switch reason {
+	case ServerShutdown:
+		code = ws.StatusServiceRestart
+	case ParseError:
+		code = ws.StatusUnsupportedData
 	}
-	typ, prefix := framing(messages[0].Binary, s.revision, s.bare.Load())
+	_ = c.Close(code, string(reason))
+}
+
+func (c webSocket) sendPrepared(s *Session, p *Prepared) error {
+	return c.SendPrepared(p.frames(s.revision, s.marks.has(markBare)))
+}
+
+// send sends messages in one write.
+func (c webSocket) send(s *Session, messages []Message) error {
+	if len(messages) != 1 || messages[0].Uncompressed && c.Deflate() != nil {
+		return c.SendPrepared(frames(messages, s.revision, s.marks.has(markBare)))
+	}
+	typ, prefix := framing(messages[0].Binary, s.revision, s.marks.has(markBare))
 	if prefix < 0 {
-		return conn.Send(typ, messages[0].Data)
+		return c.Send(typ, messages[0].Data)
 	}
 	b := buffers.Get().(*[]byte)
 	*b = append(append((*b)[:0], byte(prefix)), messages[0].Data...)
-	err := conn.Send(typ, *b)
+	err := c.Send(typ, *b)
 	if cap(*b) <= 64<<10 {
 		buffers.Put(b)
 	}
 	return err
 }
 
-func (s *Session) sendControl(conn *ws.Conn, p packet) {
+func (c webSocket) control(s *Session, p packet) {
 	if s.revision == Revision09 {
-		_ = conn.Send(ws.Text, wire09(p))
+		_ = c.Send(ws.Text, wire09(p))
 		return
 	}
 	b := append([]byte{byte(p.typ)}, p.Data...)
-	_ = conn.Send(ws.Text, b)
+	_ = c.Send(ws.Text, b)
 }
 
 // accept upgrades r, with header in the answer and greeting behind it. If it returns nil
@@ -129,7 +153,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revisio
 	if conn == nil {
 		return
 	}
-	s.conn = conn
+	s.conn = webSocket{conn}
 	if err := srv.add(s); err != nil {
 		srv.refused(func() *http.Request { return r }, err)
 		_ = conn.Close(ws.StatusTryAgainLater, err.Error())
@@ -142,28 +166,9 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, revisio
 	conn.Serve((*socket)(s))
 }
 
-// probe is a WebSocket that was opened for a session on polling. It becomes the transport
-// when its client has said 2probe and then 5.
-type probe struct {
-	session *Session
-	conn    *ws.Conn
-	until   int64
-	probed  bool
-}
-
-func (p *probe) deadline() int64 {
-	if p == nil {
-		return 0
-	}
-	return p.until
-}
-
 // upgrade opens a WebSocket for s.
 func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
-	s.mu.Lock()
-	allowed := s.conn == nil && s.probe == nil && s.state == stateOpen && !srv.options.NoUpgrade && s.revision != Revision09
-	s.mu.Unlock()
-	if !allowed {
+	if !s.upgradable() {
 		srv.refuseHTTP(w, r, ErrBadRequest)
 		return
 	}
@@ -171,93 +176,33 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, s *Session) {
 	if conn == nil {
 		return
 	}
-	p := &probe{session: s, conn: conn, until: srv.now() + int64(srv.options.UpgradeTimeout)}
-	s.mu.Lock()
-	if s.conn != nil || s.probe != nil || s.state != stateOpen {
-		s.mu.Unlock()
+	p := s.newProbe(webSocket{conn})
+	if p == nil {
 		_ = conn.Close(ws.StatusPolicyViolation, "there is another one")
 		return
 	}
-	s.probe = p
-	s.armLocked()
-	s.mu.Unlock()
-	conn.Serve(p)
+	conn.Serve((*webSocketProbe)(p))
 }
 
-// upgrading tells whether the client is about to change over.
-func (s *Session) upgrading() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.probe != nil
-}
+// webSocketProbe is a probe as its ws.Conn calls it.
+type webSocketProbe probe
 
-// dropProbeLocked gives an upgrade up. The session goes on.
-func (s *Session) dropProbeLocked() {
-	if s.probe != nil {
-		p := s.probe
-		s.probe = nil
-		_ = p.conn.Close(ws.StatusPolicyViolation, "not upgraded")
-	}
-}
+func (c *webSocketProbe) Open(*ws.Conn) {}
 
-func (p *probe) Open(*ws.Conn) {}
-
-func (p *probe) Message(c *ws.Conn, typ ws.MessageType, data []byte) {
-	s := p.session
-	s.mu.Lock()
-	if s.conn == p.conn {
-		s.mu.Unlock()
-		(*socket)(s).Message(c, typ, data)
+func (c *webSocketProbe) Message(conn *ws.Conn, typ ws.MessageType, data []byte) {
+	p := (*probe)(c)
+	if p.session.carriedBy(p.conn) {
+		(*socket)(p.session).Message(conn, typ, data)
 		return
 	}
-	if s.probe != p {
-		s.mu.Unlock()
-		return
+	if typ != ws.Text {
+		data = nil
 	}
-	switch {
-	case typ == ws.Text && string(data) == "2probe":
-		p.probed = true
-		_ = c.Send(ws.Text, []byte("3probe"))
-		// The client waits for its poll to end before it goes on.
-		last := s.polling.take()
-		s.mu.Unlock()
-		s.finish(last, PacketNoop)
-	case typ == ws.Text && string(data) == "5" && p.probed:
-		s.switchLocked(p)
-	default:
-		s.dropProbeLocked()
-		s.mu.Unlock()
-	}
+	p.take(data)
 }
 
-// switchLocked makes p's connection the transport, and unlocks. What waited for a poll
-// goes there, in order: nobody else can send meanwhile.
-func (s *Session) switchLocked(p *probe) {
-	old := s.polling
-	s.polling, s.probe, s.conn = nil, nil, p.conn
-	for _, q := range old.queue {
-		if q.typ == PacketMessage {
-			_ = s.sendFrames(p.conn, []Message{q.Message})
-		} else {
-			s.sendControl(p.conn, q)
-		}
+func (c *webSocketProbe) Close(conn *ws.Conn, err *ws.CloseError) {
+	if p := (*probe)(c); p.gone() {
+		(*socket)(p.session).Close(conn, err)
 	}
-	last := old.take()
-	s.armLocked()
-	s.mu.Unlock()
-	s.finish(last, PacketNoop)
-}
-
-func (p *probe) Close(c *ws.Conn, err *ws.CloseError) {
-	s := p.session
-	s.mu.Lock()
-	if s.conn == p.conn {
-		s.mu.Unlock()
-		(*socket)(s).Close(c, err)
-		return
-	}
-	if s.probe == p {
-		s.probe = nil
-	}
-	s.mu.Unlock()
 }

@@ -64,6 +64,10 @@ func NewServer(h Handler, options *Options) *Server {
 	return srv
 }
 
+// Options are those of the server, with the default in the place of each zero. They must
+// not be changed.
+func (srv *Server) Options() *Options { return srv.options }
+
 // now is the server's time: nanoseconds since its start, never 0.
 func (srv *Server) now() int64 { return int64(time.Since(srv.start)) + 1 }
 

@@ -10,6 +10,7 @@ type chunks struct {
 	line   int   // length of the line, or of all trailers
 	cr     bool  // the line's last byte was a CR
 	any    bool  // the trailer line has something
+	named  bool  // and its name is complete
 }
 
 type chunkState uint8
@@ -23,10 +24,12 @@ const (
 	chunkDone
 )
 
-// What a chunk may have beside its data, in bytes.
+// How large a chunk may be, and what it may have beside its data, in bytes.
 const (
-	maxChunkLine = 4 << 10
-	maxTrailers  = 16 << 10
+	maxChunk       = 1 << 60
+	maxChunkDigits = 16 // of its size
+	maxChunkLine   = 4 << 10
+	maxTrailers    = 16 << 10
 )
 
 // next takes from b: data is a part of it that belongs to the body, n is how much it has
@@ -37,8 +40,8 @@ func (d *chunks) next(b []byte) (data []byte, n int, err error) {
 		switch d.state {
 		case chunkSize:
 			if v := hexValue(c); v >= 0 && !d.cr {
-				if d.digits++; d.digits > 15 {
-					return nil, 0, errChunk // more than an int64 holds
+				if d.digits++; d.digits > maxChunkDigits || d.left >= maxChunk>>4 {
+					return nil, 0, errChunk
 				}
 				d.left = d.left<<4 | int64(v)
 				n++
@@ -97,9 +100,14 @@ func (d *chunks) next(b []byte) (data []byte, n int, err error) {
 					d.state = chunkDone
 					return nil, n + 1, nil
 				}
-				d.any = false
+				if !d.named {
+					return nil, 0, errChunk // what may have been meant as something else
+				}
+				d.any, d.named = false, false
 			default:
-				d.any = true
+				if err := d.trailer(c); err != nil {
+					return nil, 0, err
+				}
 			}
 			n++
 		case chunkDone:
@@ -107,6 +115,22 @@ func (d *chunks) next(b []byte) (data []byte, n int, err error) {
 		}
 	}
 	return nil, n, nil
+}
+
+// trailer sees a byte of a trailer field (RFC 9112, 7.1.2), which is as strict as the others are.
+func (d *chunks) trailer(c byte) error {
+	switch {
+	case d.named:
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return errFieldValue
+		}
+	case c == ':' && d.any:
+		d.named = true
+	case !isToken[c]:
+		return errFieldName
+	}
+	d.any = true
+	return nil
 }
 
 // again makes of data, which was taken out of its chunks, chunks that go on as those do that

@@ -50,6 +50,7 @@ type Exchange struct {
 	onSent    func()
 	file      *os.File // is being sent, and closed then
 	lent      bool     // somebody else writes the body, framing and all
+	duplex    bool     // the handler reads on while it answers
 	behind    []byte   // what came with the request, behind it; while it is begun
 }
 
@@ -180,6 +181,12 @@ func (x *Exchange) bodiless(status int) bool {
 	return x.isHead || status < 200 || status == http.StatusNoContent || status == http.StatusNotModified
 }
 
+// measured are the statuses whose responses say how long they are. Of 304 it is allowed (RFC
+// 9110, 8.6), and not asked for (15.4.5); some clients wait for a body then.
+func measured(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // keptBuffer is the largest buffer that is kept for another response.
@@ -192,16 +199,16 @@ func release(b *[]byte) {
 	}
 }
 
-// Answer answers with a whole response. Of a Content-Length in h only what HEAD and 304
-// promise counts: otherwise it is that of the body.
+// Answer answers with a whole response. Of a Content-Length in h only what HEAD promises
+// counts: otherwise it is that of the body.
 func (x *Exchange) Answer(h *ResponseHead, body []byte) error {
 	frame, length := framedByLength, int64(len(body))
 	if x.bodiless(h.status) {
 		length = h.length
-		if length < 0 && x.isHead && len(body) > 0 && h.status != http.StatusNotModified {
+		if length < 0 && x.isHead && len(body) > 0 {
 			length = int64(len(body))
 		}
-		if length < 0 || h.status == http.StatusNoContent || h.status < 200 {
+		if length < 0 || !measured(h.status) {
 			frame = framedByNothing
 		}
 		body = nil
@@ -227,7 +234,11 @@ func (x *Exchange) keepLocked(h *ResponseHead) {
 	if h.close || x.conn.server.ends() || x.conn.bits&halfway != 0 {
 		x.keep = false
 	}
-	if x.receiving && (x.chunks != nil || x.left > lingerMax || x.pipe != nil && x.pipe.asks) {
+	switch {
+	case !x.receiving:
+	case x.pipe != nil && x.pipe.asks:
+		x.keep = false // whether the body comes is the client's to say
+	case !x.duplex && (x.chunks != nil || x.left > lingerMax):
 		x.keep = false // what is left of the request is not worth to be read
 	}
 }
@@ -248,7 +259,7 @@ func (x *Exchange) startLocked(h *ResponseHead, length int64, body []byte) error
 	frame := framedByLength
 	switch {
 	case x.bodiless(h.status):
-		if length < 0 || h.status == http.StatusNoContent || h.status < 200 {
+		if length < 0 || !measured(h.status) {
 			frame = framedByNothing
 		}
 	case length < 0 && x.minor > 0:

@@ -198,11 +198,11 @@ func (h *Head) understand(name, value []byte, at span) error {
 			h.host = at
 		}
 	case len("Expect"):
-		if equalFold(name, "expect") && h.Minor > 0 {
-			if !equalFold(value, "100-continue") {
+		if equalFold(name, "expect") && len(value) > 0 {
+			if !expectsContinue(value) {
 				return errExpect
 			}
-			h.Continue = true
+			h.Continue = h.Minor > 0 // HTTP/1.0 knows no interim responses
 		}
 	case len("Upgrade"):
 		if equalFold(name, "upgrade") {
@@ -238,8 +238,7 @@ func (h *Head) understand(name, value []byte, at span) error {
 func connectionTokens(value []byte) (t connectionToken) {
 	for len(value) > 0 {
 		var token []byte
-		token, value, _ = bytes.Cut(value, []byte(","))
-		token = bytes.Trim(token, " \t")
+		token, value = nextToken(value)
 		switch {
 		case equalFold(token, "close"):
 			t |= connectionClose
@@ -248,6 +247,23 @@ func connectionTokens(value []byte) (t connectionToken) {
 		}
 	}
 	return t
+}
+
+// expectsContinue reads an Expect field (RFC 9110, 10.1.1).
+func expectsContinue(value []byte) bool {
+	for len(value) > 0 {
+		var token []byte
+		if token, value = nextToken(value); equalFold(token, "100-continue") {
+			return true
+		}
+	}
+	return false
+}
+
+// nextToken takes the first member of a list (RFC 9110, 5.6.1).
+func nextToken(list []byte) (token, rest []byte) {
+	token, rest, _ = bytes.Cut(list, []byte(","))
+	return bytes.Trim(token, " \t"), rest
 }
 
 // parseLength reads a Content-Length: digits, and nothing else (RFC 9110, 8.6).

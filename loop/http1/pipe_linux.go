@@ -103,6 +103,10 @@ func (x *Exchange) took(data []byte) {
 	}
 	if done {
 		x.receiving = false
+		if p := x.pipe; p != nil && p.paused {
+			p.paused = false // the next request is nobody's to ask for
+			c.io.ResumeLocked()
+		}
 		if c.bits&timed == 0 {
 			c.idleLocked()
 		}

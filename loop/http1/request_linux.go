@@ -53,7 +53,7 @@ func header(head *Head, raw []byte, text string) http.Header {
 	var values []string
 	for _, f := range head.fields {
 		name := canonical(f.name.of(raw))
-		if name == "Host" || name == "Transfer-Encoding" {
+		if name == "Host" || name == "Transfer-Encoding" || name == "Trailer" && head.Length == Chunked {
 			continue
 		}
 		value := f.value.in(text)

@@ -104,6 +104,11 @@ func (w *response) serve(h http.Handler) {
 	defer x.conn.server.running.Add(-1)
 	defer w.ctx.cancel(context.Canceled)
 	defer w.recovered()
+	if w.request.RequestURI == "*" {
+		// OPTIONS, of the server as a whole: as net/http answers it.
+		w.finish()
+		return
+	}
 	h.ServeHTTP(w, &w.request)
 	w.finish()
 }
@@ -549,8 +554,14 @@ func (w *response) FlushError() error {
 // Flush is FlushError for those who do not ask for the error.
 func (w *response) Flush() { _ = w.FlushError() }
 
-// EnableFullDuplex is for http.ResponseController: it is always so.
-func (w *response) EnableFullDuplex() error { return nil }
+// EnableFullDuplex is for http.ResponseController. A handler may always read while it writes;
+// one that says so is expected to read the body to its end, and the connection goes on then.
+func (w *response) EnableFullDuplex() error {
+	w.x.conn.io.Lock()
+	w.x.duplex = true
+	w.x.conn.io.Unlock()
+	return nil
+}
 
 // SetReadDeadline bounds the reads of the body.
 func (w *response) SetReadDeadline(t time.Time) error {
@@ -632,6 +643,11 @@ func (w *response) detachLocked(take func(*loop.Conn) int) (fd int, rest []byte,
 	}
 	if w.hijacked {
 		return -1, nil, http.ErrHijacked
+	}
+	if w.status != 0 {
+		if err := w.sendLocked(nil); err != nil { // what was said before goes before
+			return -1, nil, err
+		}
 	}
 	if fd, rest = w.x.detach(w.body.b, take); fd < 0 {
 		return -1, nil, net.ErrClosed

@@ -17,6 +17,7 @@ type ResponseHead struct {
 	length    int64 // that was declared, or -1
 	date      bool
 	close     bool
+	upgrade   bool // there is an Upgrade field
 	badLength string
 }
 
@@ -41,8 +42,14 @@ func (h *ResponseHead) Add(name, value string) {
 			return
 		}
 	case len("Trailer"): // and Upgrade
-		if strings.EqualFold(name, "Trailer") || strings.EqualFold(name, "Upgrade") && h.status != http.StatusUpgradeRequired {
+		if strings.EqualFold(name, "Trailer") {
 			return
+		}
+		if strings.EqualFold(name, "Upgrade") {
+			if h.status != http.StatusUpgradeRequired && h.status != http.StatusSwitchingProtocols {
+				return
+			}
+			h.upgrade = true
 		}
 	case len("Connection"): // and Keep-Alive
 		if strings.EqualFold(name, "Connection") {
@@ -117,8 +124,12 @@ func (h *ResponseHead) appendTo(b []byte, frame framing, length int64, keep bool
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
 	switch {
-	case !keep && h.status == http.StatusUpgradeRequired:
-		b = append(b, "Connection: close, Upgrade\r\n"...)
+	case h.upgrade: // which has to be named there (RFC 9110, 7.8)
+		b = append(b, "Connection: Upgrade"...)
+		if !keep && h.status != http.StatusSwitchingProtocols {
+			b = append(b, ", close"...)
+		}
+		b = append(b, "\r\n"...)
 	case !keep:
 		b = append(b, "Connection: close\r\n"...)
 	case minor == 0:

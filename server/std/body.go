@@ -21,6 +21,8 @@ type body struct {
 	// goroutine while its handler returns, and after.
 	ended atomic.Bool
 
+	expects bool // the client waits for 100 Continue
+
 	taken int64 // bytes that were read; of the goroutine that reads
 	// bare: net/http has nothing of the body any more. Of the goroutine that reads.
 	bare bool
@@ -58,6 +60,7 @@ func (b *body) end(err error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		b.exceeded(http.StatusRequestEntityTooLarge)
+		b.setDeadline(time.Now().Add(linger)) // net/http reads on when the handler has returned
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		b.exceeded(http.StatusRequestTimeout)
 	case b.timeout > 0:
@@ -95,7 +98,7 @@ func (b *body) finish(r *http.Request) {
 		return
 	}
 	_ = b.control.SetReadDeadline(time.Now().Add(linger))
-	if r.Header.Get("Expect") != "" {
+	if b.expects {
 		return // reading would ask the client for the body
 	}
 	if _, err := io.CopyN(io.Discard, b.from, lingerMax); err == io.EOF {

@@ -7,8 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // conn is an accepted connection. It is known until it is closed, by whomever: an app
@@ -24,6 +27,8 @@ type conn struct {
 	// they are the first part of a request.
 	unanswered atomic.Bool
 	closed     atomic.Bool
+	late       atomic.Bool // the client has had its 408: net/http has nothing to add
+	refused    atomic.Bool // something was written where no request had begun
 
 	rest  rest
 	moved bool // to another worker; of the reading goroutine alone
@@ -96,7 +101,7 @@ func (c *conn) timedOut() {
 	if s := http.ConnState(c.state.Load()); s != http.StateNew && s != http.StateIdle {
 		return
 	}
-	if !c.unanswered.Load() || c.engine.tls {
+	if !c.unanswered.Load() || c.engine.tls || !c.late.CompareAndSwap(false, true) {
 		return
 	}
 	_, _ = io.WriteString(c.Conn, requestTimeout)
@@ -106,6 +111,12 @@ func (c *conn) timedOut() {
 
 func (c *conn) Write(p []byte) (int, error) {
 	c.unanswered.Store(false)
+	if s := http.ConnState(c.state.Load()); s == http.StateNew || s == http.StateIdle {
+		if c.late.Load() {
+			return len(p), nil
+		}
+		c.refused.Store(true)
+	}
 	if held := c.held.Load(); held != nil {
 		*held = append(*held, p...)
 		return len(p), nil
@@ -126,12 +137,40 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (c *conn) Close() error {
+	c.discard()
 	err := c.Conn.Close()
 	if c.closed.CompareAndSwap(false, true) {
 		c.engine.conns.remove(c)
 	}
 	return err
 }
+
+// discard reads what has come and nobody will look at. A connection that is closed with bytes
+// unread is reset, and the client may find the reset before the answer (RFC 9112, 9.6): to a
+// request that is malformed, behind which it has sent others. Another connection may be in
+// another process's hands as well.
+func (c *conn) discard() {
+	if !c.refused.Load() || c.hijacked() {
+		return
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		b := discarded.Get().(*[4 << 10]byte)
+		defer discarded.Put(b)
+		for left := lingerMax; left > 0; {
+			n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
+			if n <= 0 || err != nil {
+				return
+			}
+			left -= n
+		}
+	})
+}
+
+var discarded = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // CloseWrite lets net/http end a connection in order after a response that refused the
 // rest of a request.

@@ -33,9 +33,21 @@ func (e *Engine) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 		}
 	}
 	defer e.logAccess(w, start)
+	if r.RequestURI == "*" || r.RequestURI == "" {
+		// Asterisk-form is for OPTIONS (RFC 9112, 3.2.4), which net/http answers itself.
+		w.refuse(http.StatusBadRequest)
+		return
+	}
 	defer e.recovered(w)
 	e.app.ServeHTTP(w, r)
 	w.finish()
+}
+
+// refuse answers in the app's stead.
+func (w *response) refuse(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refuseLocked(status)
 }
 
 func (e *Engine) tooLarge(w *response) {
@@ -47,7 +59,9 @@ func (e *Engine) tooLarge(w *response) {
 }
 
 func (e *Engine) limitBody(w *response, to http.ResponseWriter, r *http.Request) *body {
-	b := &body{from: r.Body, control: http.NewResponseController(to), timeout: e.limits.BodyTimeout, response: w}
+	b := &body{from: r.Body, control: http.NewResponseController(to), timeout: e.limits.BodyTimeout, response: w,
+		expects: r.ProtoMajor == 1 && r.Header.Get("Expect") != ""}
+	w.body = b
 	if e.limits.BodySize > 0 {
 		b.from = http.MaxBytesReader(to, r.Body, e.limits.BodySize)
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,6 +29,7 @@ type response struct {
 	muted    bool // the answer is ours; what the app writes is dropped
 	status   int  // as sent, 0 before
 	size     int64
+	body     *body // the request's, or nil
 	// limit is the status of a limit that the request's body went over. It replaces what
 	// the app makes of the failed read.
 	limit int
@@ -46,24 +49,54 @@ func (w *response) WriteHeader(status int) {
 func (w *response) writeHeaderLocked(status int) {
 	switch {
 	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
-		w.to.WriteHeader(status) // an interim response, of which there may be more
+		// An interim response, of which there may be more. HTTP/1.0 knows of none (RFC 9110, 15.2).
+		if w.request.ProtoAtLeast(1, 1) {
+			w.to.WriteHeader(status)
+		}
 	case w.status == 0 && w.limit != 0 && status >= 400:
 		w.refuseLocked(w.limit)
 	case w.muted:
 	default:
 		if w.status == 0 {
+			w.beforeLocked()
+		}
+		w.to.WriteHeader(status) // which panics where it is no status
+		if w.status == 0 {
 			w.status = status
 		}
-		w.to.WriteHeader(status)
 	}
 }
 
 // refuseLocked answers in the app's stead.
 func (w *response) refuseLocked(status int) {
 	w.status, w.muted = status, true
-	clear(w.to.Header())
-	w.to.Header().Set("Connection", "close") // what is left of the request is not read
-	http.Error(w.to, http.StatusText(status), status)
+	h, text := w.to.Header(), http.StatusText(status)+"\n"
+	clear(h)
+	h.Set("Connection", "close") // what is left of the request is not read
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.to.WriteHeader(status)
+	_, _ = io.WriteString(w.to, text)
+	// Now, and not when what the client still sends has been looked at.
+	_ = http.NewResponseController(w.to).Flush()
+}
+
+// beforeLocked is called before the head of a response is sent.
+func (w *response) beforeLocked() {
+	h := w.to.Header()
+	if length, ok := h["Content-Length"]; ok && len(length) > 0 {
+		// net/http sends what is no length, and the client cannot find the body's end.
+		if _, err := strconv.ParseUint(length[0], 10, 63); err != nil || len(length) > 1 {
+			w.engine.log.Error("the app declared a Content-Length that is no length", "value", strings.Join(length, ", "), "path", w.request.URL.Path)
+			delete(h, "Content-Length")
+		}
+	}
+	if w.body != nil && w.body.expects && !w.body.ended.Load() {
+		// The client waits to be asked for its body, and was not, or not for all of it. net/http
+		// would wait for it before it sends the head.
+		h["Connection"] = []string{"close"}
+	}
 }
 
 func (w *response) Write(p []byte) (int, error) {
@@ -116,6 +149,7 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 // startLocked is what the first write does to the status, as net/http has it.
 func (w *response) startLocked() {
 	if w.status == 0 {
+		w.beforeLocked()
 		w.status = http.StatusOK
 	}
 }

@@ -79,7 +79,8 @@ func (e engine) serve(t *testing.T, app http.HandlerFunc, o Options) *served {
 type client struct {
 	t *testing.T
 	net.Conn
-	r *bufio.Reader
+	r       *bufio.Reader
+	version string // of the last answer
 }
 
 func (s *served) dial(t *testing.T) *client {
@@ -92,7 +93,7 @@ func (s *served) dial(t *testing.T) *client {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &client{t, c, bufio.NewReader(c)}
+	return &client{t: t, Conn: c, r: bufio.NewReader(c)}
 }
 
 func (c *client) send(s string) {
@@ -116,12 +117,22 @@ func (c *client) response(method string) (*http.Response, string) {
 	return r, string(body)
 }
 
-// closed waits for the server to close.
+// closed waits for the server to close, without another word.
 func (c *client) closed() {
 	c.t.Helper()
-	if rest, err := io.ReadAll(c.r); isTimeout(err) {
+	if rest := c.rest(); len(rest) > 0 {
+		c.t.Errorf("before its end the connection sent %q", rest)
+	}
+}
+
+// rest is what the server sends before it closes.
+func (c *client) rest() []byte {
+	c.t.Helper()
+	rest, err := io.ReadAll(c.r)
+	if isTimeout(err) {
 		c.t.Fatalf("the connection is still open; it sent %q", rest)
 	}
+	return rest
 }
 
 func isTimeout(err error) bool {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,16 +36,23 @@ type Options struct {
 // Open makes an engine that serves app.
 type Open func(t *testing.T, app http.Handler, o Options) Engine
 
+// Differences are the cases in which an engine answers otherwise than the suite wants, and is
+// right to: what it answers, by the case's name, by how the row begins of the table in
+// docs/backends.md that says so.
+type Differences map[string]map[string]string
+
 type engine struct {
 	open    Open
-	differs map[string]int
+	differs Differences
 }
 
-// Run runs the suite. differs has the status of bad input, by the name of its case, where an
-// engine has another opinion than net/http: docs/backends.md says why.
-func Run(t *testing.T, open Open, differs map[string]int) {
+// Run runs the suite. What it wants is what net/http does; differs has the cases in which an
+// engine differs, by their names.
+func Run(t *testing.T, open Open, differs Differences) {
 	e := engine{open, differs}
+	e.checkDifferences(t)
 	for name, test := range map[string]func(*testing.T){
+		"Answers":                     e.testAnswers,
 		"BadInput":                    e.testBadInput,
 		"IdleTimeout":                 e.testIdleTimeout,
 		"PipelinedRequests":           e.testPipelinedRequests,
@@ -61,5 +70,40 @@ func Run(t *testing.T, open Open, differs map[string]int) {
 		"SendTimeout":                 e.testSendTimeout,
 	} {
 		t.Run(name, test)
+	}
+}
+
+// wants is what the engine is to answer in a case.
+func (e engine) wants(name, want string) string {
+	for _, cases := range e.differs {
+		if differs, ok := cases[name]; ok {
+			return differs
+		}
+	}
+	return want
+}
+
+// checkDifferences holds them against the suite and against what the documentation names.
+func (e engine) checkDifferences(t *testing.T) {
+	page, err := os.ReadFile("../../docs/backends.md") // of a package's test
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, x := range exchanges {
+		known[x.name] = true
+	}
+	for _, x := range badInput {
+		known[x.name] = true
+	}
+	for row, cases := range e.differs {
+		if !strings.Contains(string(page), "\n| "+row) {
+			t.Errorf("docs/backends.md has no row %q", row)
+		}
+		for name := range cases {
+			if !known[name] {
+				t.Errorf("there is no case %q", name)
+			}
+		}
 	}
 }

@@ -62,7 +62,9 @@ var differs = enginetest.Differences{
 		"a body in chunks that nobody reads": `200 length 0 ""|open`,
 		"one behind a body in chunks":        `200 length 0 ""|200 length 1 "a"|open`,
 	},
-	"trailers of a request": {"trailers of a request": `200 length 23 "\"hello\" map[] \"\" \"\" end"|open`},
+	"a head up to 4 KiB larger": {"header a little too large": "431"},
+	"a read of the body after":  {"a body that is read late": `200 chunked "early, \"hello\" false"|open`},
+	"trailers of a request":     {"trailers of a request": `200 length 23 "\"hello\" map[] \"\" \"\" end"|open`},
 	"`Expect: 100-continue`, and the body is there": {
 		"100-continue":                   `200 length 7 "\"hello\""|open`,
 		"100-Continue, among others":     `200 length 7 "\"hello\""|open`,

@@ -117,6 +117,7 @@ var exchanges = []struct {
 	{"a body that nobody reads", post("/nothing", "Content-Length: 5", "hello"), `200 length 0 ""|open`},
 	{"a body in chunks that nobody reads", post("/nothing", "Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), `200 length 0 close ""|closed`},
 	{"a long body that nobody reads", post("/nothing", "Content-Length: 600000", strings.Repeat("x", 600000)) + get("/smuggled"), `200 length 0 close ""|closed`},
+	{"a body that is read late", post("/early", "Content-Length: 5", "hello"), `200 chunked "early, \"\" true"|open`},
 	{"trailers of a request", post("/trailers", "Trailer: X-T\r\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n"), `200 length 30 close "\"hello\" map[X-T:[1]] \"\" \"\" end"|closed`},
 
 	// Expect.
@@ -241,6 +242,11 @@ func testapp(w http.ResponseWriter, r *http.Request) {
 			panic(err)
 		}
 		fmt.Fprintf(w, "%q", body)
+	case "/early":
+		_, _ = io.WriteString(w, "early, ")
+		_ = http.NewResponseController(w).Flush()
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%q %v", body, err != nil)
 	case "/trailers":
 		body, _ := io.ReadAll(r.Body)
 		fmt.Fprintf(w, "%q %v %q %q end", body, r.Trailer, r.Header.Get("X-T"), r.Header.Get("Trailer"))

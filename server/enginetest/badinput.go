@@ -28,6 +28,7 @@ var badInput = []struct {
 	{name: "a body that never comes", send: "POST / HTTP/1.1\r\n" + host + "Content-Length: 10\r\n\r\n12345", status: 408, log: "over its limit"},
 	{name: "a chunk that never comes", send: "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n5\r\n12", status: 408},
 	{name: "header too large", send: "GET / HTTP/1.1\r\n" + host + "X: " + strings.Repeat("x", 16<<10) + "\r\n\r\n", status: 431},
+	{name: "header a little too large", send: "GET / HTTP/1.1\r\n" + host + "X: " + strings.Repeat("x", 5<<10) + "\r\n\r\n", status: 200, open: true},
 	{name: "request line too large", send: "GET /" + strings.Repeat("x", 16<<10) + " HTTP/1.1\r\n" + host + "\r\n", status: 431},
 	{name: "body announced too large", send: "POST / HTTP/1.1\r\n" + host + "Content-Length: 101\r\n\r\n", status: 413, log: "over the limit"},
 	{name: "body too large in chunks", send: "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n65\r\n" + strings.Repeat("x", 101) + "\r\n0\r\n\r\n", status: 413, log: "over its limit"},

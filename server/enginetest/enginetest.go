@@ -53,6 +53,15 @@ func Run(t *testing.T, open Open, differs Differences) {
 	e.checkDifferences(t)
 	for name, test := range map[string]func(*testing.T){
 		"Answers":                     e.testAnswers,
+		"Flush":                       e.testFlush,
+		"Interim":                     e.testInterim,
+		"Expect":                      e.testExpect,
+		"FullDuplex":                  e.testFullDuplex,
+		"ReadDeadline":                e.testReadDeadline,
+		"WriteDeadline":               e.testWriteDeadline,
+		"Hijack":                      e.testHijack,
+		"Files":                       e.testFiles,
+		"HeadSize":                    e.testHeadSize,
 		"BadInput":                    e.testBadInput,
 		"IdleTimeout":                 e.testIdleTimeout,
 		"PipelinedRequests":           e.testPipelinedRequests,

@@ -47,6 +47,11 @@ type Config struct {
 	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
 	SocketIO socketio.Options
 
+	// WebTransport is a UDP address on which the socketio backend serves that transport as
+	// well, host:port; empty is none. It needs a CertFile. Where the worker inherits its
+	// socket, its siblings may have the same address.
+	WebTransport string
+
 	// Adapter is the URL of what carries Socket.IO to other machines: redis://, rediss://,
 	// nats:// or tls:// (see packages socketio/adapter/redis and nats); empty is none.
 	Adapter string
@@ -137,6 +142,11 @@ func (c Config) check() error {
 		return fmt.Errorf("--backlog %d: a number of connections", c.Backlog)
 	case c.CertFile == "" && c.KeyFile != "":
 		return errors.New("--keyfile needs a --certfile")
+	}
+	if c.WebTransport != "" {
+		if err := checkWebTransport(c); err != nil {
+			return fmt.Errorf("--webtransport %s: %w", c.WebTransport, err)
+		}
 	}
 	if err := ws.CheckOrigins(c.WebSocket.Origins); err != nil {
 		return fmt.Errorf("--origin: %w", err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ type kin struct {
 	hub      *adapter.Hub
 	exchange *handover.Exchange
 	sockets  atomic.Pointer[sockets] // whose connections last; nil for a backend that has none
+	streams  sync.WaitGroup          // those that siblings have given
 	log      *slog.Logger
 }
 
@@ -74,7 +76,7 @@ func (f *kin) join(o *socketio.Options) {
 		return
 	}
 	o.Engine.Tag = string(f.siblings.Tag())
-	o.Engine.Elsewhere = f.elsewhere
+	o.Engine.Elsewhere, o.Engine.ElsewhereStream = f.elsewhere, f.elsewhereStream
 	o.Engine.Newcomer, o.Engine.Crowded = f.passOn, f.exchange.Crowded
 	o.Adapter = f.hub.Factory
 	if o.Recovery != nil {
@@ -172,5 +174,6 @@ func (f *kin) close() {
 	if f != nil {
 		_ = f.exchange.Close()
 		_ = f.siblings.Close()
+		f.streams.Wait()
 	}
 }

@@ -33,9 +33,13 @@ func (w *Worker) socketIO(f *kin) (*socketio.Server, broker, error) {
 	}
 	options := w.config.SocketIO
 	options.Logger = w.log
+	if w.config.WebTransport != "" {
+		addWebTransport(&options.Engine)
+	}
 	f.join(&options)
 	adapterFor(&options, b)
 	io := socketio.NewServer(&options)
+	f.takeStreams(io.Engine())
 	app.RegisterSocketIO(io)
 	return io, b, nil
 }
@@ -57,6 +61,7 @@ func (f *flags) socketIOFlags(s *pflag.FlagSet) {
 	s.Var(sizeFlag[int64]{&e.MaxPayload}, "socketio-max-payload", "bytes of a message, and of a polling request, that are taken from a client")
 	s.Var(sizeFlag[int64]{&e.MaxQueue}, "socketio-max-queue", "bytes that may wait for a slow client, beyond which it is disconnected")
 	s.Var(countFlag{&e.MaxSessions}, "socketio-max-sessions", "clients connected at once, beyond which new ones get 503")
+	s.StringVar(&f.config.WebTransport, "webtransport", "", "UDP `address` on which WebTransport is served as well, such as :443; with --certfile; off by default")
 	s.StringVar(&f.config.Adapter, "adapter", "", "`URL` of what joins the workers of several machines: redis://host:6379 or rediss://, in the format of Node's adapter, also with ?sharded=1 and ?prefix=name; or nats://host:4222")
 	s.BoolVar(&f.config.NoSiblings, "no-siblings", false, "know nothing of the other workers on an inherited socket: no session, room, group or connection is shared with them")
 	s.Var(durationFlag{&f.recovery}, "socketio-recovery", "time in which a client that was away gets back its session and what it missed; 0 is off")

@@ -42,6 +42,9 @@ func New(a app.App, c Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.WebTransport != "" && !backend.SocketIO {
+		return nil, &UsageError{fmt.Errorf("--webtransport %s: it is for --backend socketio, not %s", c.WebTransport, backend.Name)}
+	}
 	w := &Worker{config: c, backend: backend, app: a, log: c.Log, groups: new(ws.Groups)}
 	if c.CertFile != "" {
 		if w.tls, err = loadTLS(c.CertFile, c.KeyFile); err != nil {
@@ -213,11 +216,18 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 		defer ended.Wait()
 		defer end()
 	}
+	streams, err := w.listenWebTransport(sockets, listeners)
+	if err != nil {
+		return err
+	}
+	if streams != nil {
+		defer func() { _ = streams.Close() }()
+	}
 	engine, err := w.newEngine(handler, sockets, kin)
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, len(listeners)+1)
+	failed := make(chan error, len(listeners)+2)
 	var accepting sync.WaitGroup
 	if kin != nil {
 		if take := engine.takeMoved(kin.exchange); take != nil {
@@ -232,6 +242,10 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	for _, l := range listeners {
 		accepting.Go(func() { failed <- engine.Serve(l) })
 	}
+	if streams != nil {
+		w.log.Info("WebTransport on udp://" + streams.Addr().String())
+		accepting.Go(func() { failed <- streams.Serve() })
+	}
 	w.sayEngine()
 	w.log.Info("Using " + w.backend.String() + " as a backend")
 	if w.config.Spawn > 0 {
@@ -239,6 +253,9 @@ func (w *Worker) serve(ctx context.Context, listeners listener.Listeners, signal
 	}
 	stopTaking := func() {
 		kin.stopTaking()
+		if streams != nil {
+			_ = streams.Close()
+		}
 		accepting.Wait()
 	}
 	defer func() {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -33,7 +35,8 @@ type Pool struct {
 }
 
 // Start starts n workers of the chaussette command under m, with the arguments args, and
-// waits until they serve. They end with the test. With [Alone] n is 1.
+// waits until they serve. They end with the test. With [Alone] n is 1. In args, {port} is
+// the port of the socket that they inherit.
 func Start(t testing.TB, m Manager, n int, args ...string) *Pool {
 	t.Helper()
 	return StartProgram(t, m, n, Build(t, Chaussette), nil, args...)
@@ -46,6 +49,12 @@ func StartProgram(t testing.TB, m Manager, n int, path string, env []string, arg
 	p := &Pool{t: t, manager: m, program: path, args: args, env: env}
 	if m.shared {
 		p.socket, p.Addr = m.listen(t)
+		if addr, ok := p.Addr.(*net.TCPAddr); ok {
+			p.args = slices.Clone(args)
+			for i, a := range p.args {
+				p.args[i] = strings.ReplaceAll(a, "{port}", strconv.Itoa(addr.Port))
+			}
+		}
 	}
 	t.Cleanup(p.end)
 	for range n {

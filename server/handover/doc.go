@@ -7,6 +7,9 @@
 // other worker gets one end of a socket pair in place of a connection, and the request
 // is proxied through it.
 //
+// A stream, as WebTransport has them, is neither: [Exchange.GiveStream] returns one end of
+// a socket pair, and the giver copies between that and the stream as long as it lasts.
+//
 // Who has a connection by its descriptor gives it by [Exchange.Give] to the worker that
 // its request is for, and by [Exchange.Offer] to whoever has the fewest: one that is idle
 // when the worker drains, or one too many. An HTTP server has [Exchange.Serve] and
@@ -21,6 +24,7 @@
 //	1  a connection for a session of the receiver
 //	2  a connection for whoever has room, offered for the first time; 3 and 4 again
 //	5  how busy the sender is, without a descriptor
+//	6  one end of a pair, for a stream that belongs to a session of the receiver
 //
 // A connection goes on with the client's address with its length before it (a varint; empty
 // where the descriptor knows it), and then what was read of it: a request's head first.

@@ -38,6 +38,7 @@ type Exchange struct {
 	log      *slog.Logger
 	proxy    *httputil.ReverseProxy
 	taker    func(Moved)
+	streams  func(c net.Conn, remote string)
 
 	given, offered, proxied, taken atomic.Uint64
 
@@ -123,6 +124,9 @@ func (e *Exchange) handle(m siblings.Message) error {
 		closeFD(m.FD)
 		return err
 	}
+	if what == forStream {
+		return e.takeStream(m.FD, read, remote)
+	}
 	if !e.deliver(Moved{FD: m.FD, Read: read, Remote: remote, Offered: what >= offered}) {
 		e.late(m.FD, what, read)
 		return nil
@@ -162,7 +166,7 @@ func (e *Exchange) late(fd int, what byte, read []byte) {
 func (e *Exchange) takeBack(from siblings.Tag, message []byte, fd int) {
 	what, _, read, err := parseConnection(message)
 	switch {
-	case err != nil: // not a message of this package
+	case err != nil, what == forStream: // not a message of this package; or its client sees that the stream ends
 		closeFD(fd)
 	case what == forSession:
 		if !e.hold(fd, read, from) {

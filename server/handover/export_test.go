@@ -41,6 +41,7 @@ func Messages() [][]byte {
 		append(appendConnection(nil, offered, ""), "GET"...),
 		appendConnection(nil, lastOffer, ""),
 		appendConnection(nil, forSession, "192.0.2.1:80"),
+		append(appendConnection(nil, forStream, "192.0.2.1:80"), "\x010"...),
 		appendLoad(nil, load{0, false}),
 		appendLoad(nil, load{70000, true}),
 	}

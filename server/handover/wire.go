@@ -12,6 +12,7 @@ const (
 	_
 	lastOffer
 	busyness
+	forStream
 )
 
 var errMessage = errors.New("not a message of this version")
@@ -25,7 +26,7 @@ func appendConnection(b []byte, what byte, remote string) []byte {
 
 // parseConnection takes apart a message that comes with a connection.
 func parseConnection(m []byte) (what byte, remote string, read []byte, err error) {
-	if len(m) == 0 || m[0] < forSession || m[0] > lastOffer {
+	if len(m) == 0 || m[0] < forSession || m[0] > lastOffer && m[0] != forStream {
 		return 0, "", nil, errMessage
 	}
 	size, n := binary.Uvarint(m[1:])

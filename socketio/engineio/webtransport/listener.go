@@ -61,6 +61,7 @@ type Listener struct {
 	open   map[*quic.Conn]struct{}
 	serves sync.WaitGroup // not joined once closed
 	closed bool
+	empty  chan struct{} // closed when no connection is left after that
 }
 
 // What a client may have us keep. It opens a session with one stream on each connection, and
@@ -212,6 +213,9 @@ func (l *Listener) serve(conn *quic.Conn) {
 	defer func() {
 		l.mu.Lock()
 		delete(l.open, conn)
+		if l.closed && len(l.open) == 0 {
+			close(l.empty)
+		}
 		l.mu.Unlock()
 	}()
 	select {
@@ -225,21 +229,37 @@ func (l *Listener) serve(conn *quic.Conn) {
 	}
 }
 
-// Close ends the sessions that are left, at once, and returns when nothing runs any more.
-// The engine has been drained or closed before.
+// parting is how long clients may take to close the connections of sessions that have
+// ended. Chromium tells a page that a connection is lost, where it was about to tell it of
+// the session's end.
+const parting = 500 * time.Millisecond
+
+// Close cuts the connections that are left after a moment, and returns when nothing runs any
+// more. The engine has been drained or closed before, with which the sessions have ended.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return nil
 	}
-	l.closed = true
+	l.closed, l.empty = true, make(chan struct{})
+	if len(l.open) == 0 {
+		close(l.empty)
+	}
+	l.mu.Unlock()
+	err := l.listener.Close()
+	late := time.NewTimer(parting)
+	defer late.Stop()
+	select {
+	case <-l.empty:
+	case <-late.C:
+	}
+	l.mu.Lock()
 	open := make([]*quic.Conn, 0, len(l.open))
 	for conn := range l.open {
 		open = append(open, conn)
 	}
 	l.mu.Unlock()
-	err := l.listener.Close()
 	for _, conn := range open {
 		_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 	}

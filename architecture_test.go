@@ -19,7 +19,7 @@ var floors = []string{
 	"app/... app/builtin/...",
 	"examples/chat",
 	"socketio socketio/adapter/adaptertest",
-	"socketio/adapter/redis socketio/adapter/nats",
+	"socketio/adapter/redis socketio/adapter/nats socketio/engineio/webtransport",
 	"socketio/adapter/siblings",
 	"socketio/adapter/cluster",
 	"socketio/... socketio/engineio/...+",
@@ -50,6 +50,23 @@ func floorOf(pkg string) (floor int, together bool) {
 		}
 	}
 	return floor, together
+}
+
+// QUIC and HTTP/3 are the matter of one package.
+func TestQUICIsInOnePackage(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(out)) {
+		if pkg, imports, _ := strings.Cut(line, " "); strings.Contains(imports, "github.com/quic-go/") {
+			all = append(all, pkg)
+		}
+	}
+	if len(all) != 1 || path.Base(all[0]) != "webtransport" {
+		t.Errorf("quic-go is imported by %v", all)
+	}
 }
 
 func TestImportsRunDown(t *testing.T) {

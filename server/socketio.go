@@ -56,7 +56,7 @@ func (f *flags) socketIOFlags(s *pflag.FlagSet) {
 	s.StringSliceVar(&e.Origins, "cors-origin", nil, "`origins` whose pages may connect beside those of the same host: https://example.com, *.example.com, or * for any")
 	s.Var(durationFlag{&e.PingInterval}, "socketio-ping-interval", "time between two heartbeats")
 	s.Var(durationFlag{&e.PingTimeout}, "socketio-ping-timeout", "time in which a heartbeat must be answered")
-	s.Var(durationFlag{&e.UpgradeTimeout}, "socketio-upgrade-timeout", "time that an upgrade to websocket may take")
+	s.Var(durationFlag{&e.UpgradeTimeout}, "socketio-upgrade-timeout", "time that an upgrade may take, and the first packet on WebTransport")
 	s.Var(durationFlag{&o.ConnectTimeout}, "socketio-connect-timeout", "time that a client may be in no namespace")
 	s.Var(sizeFlag[int64]{&e.MaxPayload}, "socketio-max-payload", "bytes of a message, and of a polling request, that are taken from a client")
 	s.Var(sizeFlag[int64]{&e.MaxQueue}, "socketio-max-queue", "bytes that may wait for a slow client, beyond which it is disconnected")

@@ -21,7 +21,8 @@ type Handler interface {
 	// Open is called when the handshake is done. What it sends goes out with it.
 	Open(s *Session)
 	// Message is called for each message. Its data may be used again when Message has
-	// returned: what is to be kept has to be copied. Text on WebSocket is valid UTF-8.
+	// returned: what is to be kept has to be copied. Text on WebSocket and on
+	// WebTransport is valid UTF-8.
 	Message(s *Session, m Message)
 	// Close is called when the session has ended.
 	Close(s *Session, reason Reason)

@@ -14,7 +14,7 @@ import (
 // methods may be called from any goroutine, and none waits for the client.
 //
 // While nothing happens it has no goroutine and no timer of its own; on long-polling the
-// waiting request has one where it came by net/http.
+// waiting request has one where it came by net/http, and on WebTransport one reads.
 type Session struct {
 	server *Server
 	id     SID

@@ -106,6 +106,7 @@ func Listen(address string, o *Options) (*Listener, error) {
 	l.transport = &quic.Transport{
 		Conn:                l.socket,
 		StatelessResetKey:   key,
+		ConnectionIDLength:  20, // the longest: a packet as short as a reset gets none, and this is in each
 		ConnContext:         l.arrive,
 		VerifySourceAddress: func(net.Addr) bool { return l.pending.Load() > unvalidated },
 	}

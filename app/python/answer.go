@@ -21,7 +21,11 @@ func readHead(d *marshal.Decoder, a *Answer, fields []Field) ([]Field, error) {
 	n, mark := d.List()
 	first := len(fields)
 	for range n {
-		two, mark := d.List()
+		two, mark, ok := d.Items()
+		if !ok {
+			err = errors.New("a header is not a pair")
+			continue
+		}
 		if two != 2 {
 			for range two {
 				d.Skip()

@@ -40,7 +40,8 @@ type Options struct {
 	// or on a Unix socket the host it asked for.
 	ServerName string
 	// ScriptName is the path that the app is mounted at, SCRIPT_NAME: it is taken off
-	// the front of PATH_INFO. Empty: the root.
+	// the front of PATH_INFO. A path that does not begin with it is left as it is: a proxy
+	// may have taken it off before. Empty: the root.
 	ScriptName string
 	// Buffered says that the server keeps a response until the app has returned: the child
 	// then holds up to 1 MiB of it itself.

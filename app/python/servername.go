@@ -3,6 +3,7 @@ package python
 import (
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -20,7 +21,7 @@ func (a *App) serverName(local net.Addr, host, scheme string) (name, port string
 	}
 	// A Unix socket has neither: what the client has asked for is the best answer.
 	if h, p, err := net.SplitHostPort(host); err == nil && p != "" {
-		host, port = h, p
+		host, port = bracketed(h), p
 	}
 	if name == "" {
 		name = host
@@ -40,6 +41,15 @@ func (n *addressNames) of(a *net.TCPAddr) *addressName {
 	if known, ok := n.known.Load(a); ok {
 		return known.(*addressName)
 	}
-	known, _ := n.known.LoadOrStore(a, &addressName{a.IP.String(), strconv.Itoa(a.Port)})
+	known, _ := n.known.LoadOrStore(a, &addressName{bracketed(a.IP.String()), strconv.Itoa(a.Port)})
 	return known.(*addressName)
+}
+
+// bracketed is a host as a URL has it, and so SERVER_NAME (RFC 3875, 4.1.14): an IPv6 address
+// in brackets.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
 }

@@ -110,6 +110,28 @@ func (d *Decoder) leave(back int) {
 // read, then Close called with the mark.
 func (d *Decoder) List() (n int, m Mark) {
 	code, back := d.code()
+	return d.open(code, back)
+}
+
+// Items is List for what may be of another type: that is skipped, ok is false, and there is
+// nothing to close.
+func (d *Decoder) Items() (n int, m Mark, ok bool) {
+	start := d.pos
+	code, back := d.code()
+	switch code {
+	case codeList, codeTuple, codeSmallTuple:
+		n, m = d.open(code, back)
+		return n, m, !d.failed
+	}
+	if !d.failed {
+		d.pos = start
+		d.skip(back < 0 && d.depth == 0)
+	}
+	return 0, Mark{-1}, false
+}
+
+// open is List for who has read the type.
+func (d *Decoder) open(code byte, back int) (n int, m Mark) {
 	switch code {
 	case codeList, codeTuple:
 		n = int(d.uint32())

@@ -125,6 +125,34 @@ write(marshal.dumps([(x, 'after') for x in odd + odd], 4))`, nil)
 	}
 }
 
+// A list is found among what an app may put where one belongs, and all of it is passed over.
+func TestItems(t *testing.T) {
+	out := python(t, `
+odd = [None, 7, 'XY', b'XY', {'X', 'Y'}, frozenset(['X', 'Y']), {'X': 'Y'}]
+write(marshal.dumps([(x, ('a', 'b')) for x in odd + odd], 4))`, nil)
+	var d marshal.Decoder
+	d.Reset(string(out))
+	n, list := d.List()
+	for i := range n {
+		_, pair := d.List()
+		if m, _, ok := d.Items(); ok {
+			t.Errorf("%d: a list of %d, want none", i, m)
+		}
+		m, mark, ok := d.Items()
+		a, _ := d.Latin1()
+		b, _ := d.Latin1()
+		if m != 2 || !ok || a != "a" || b != "b" {
+			t.Errorf("%d: then %d, %v, %q, %q", i, m, ok, a, b)
+		}
+		d.Close(mark)
+		d.Close(pair)
+	}
+	d.Close(list)
+	if n != 14 || d.Err() != nil || d.More() {
+		t.Errorf("n %d, err %v, more %v", n, d.Err(), d.More())
+	}
+}
+
 func FuzzDecoder(f *testing.F) {
 	f.Add("[\x01\x00\x00\x00)\x02i\x01\x00\x00\x00s\x01\x00\x00\x00a")
 	f.Add("\xdb\x01\x00\x00\x00r\x00\x00\x00\x00") // a list that holds itself

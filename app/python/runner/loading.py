@@ -169,6 +169,7 @@ def load_paste(name):
             import logging.config
 
             defaults = {"here": os.path.dirname(path), "__file__": path}
+            # Who is there already is no part of the app: tornado, asyncio, sitecustomize.
             logging.config.fileConfig(path, defaults, disable_existing_loggers=False)
         return loadapp("config:" + path, name=section or None)
     except BaseException as error:

@@ -106,7 +106,7 @@ def prepare(pipe, app, settings, hub):
         "wsgi.run_once": False,
         "wsgi.file_wrapper": wsgi.FileWrapper,
         "wsgi.input_terminated": True,
-        "SCRIPT_NAME": settings["script_name"],
+        "SCRIPT_NAME": settings["script_name"].encode().decode("latin-1"),  # as PATH_INFO (PEP 3333)
         "SERVER_SOFTWARE": settings["server_software"],
         "GATEWAY_INTERFACE": "CGI/1.1",
     }

@@ -201,14 +201,14 @@ class Host:
     def send_file(self, call, wrapper):
         """Send a regular file by the worker's sendfile. False: send it as an iterable."""
         try:
-            fd = wrapper.filelike.fileno()
+            file = plain_file(wrapper.filelike)
+            if file is None:
+                return False
+            fd = file.fileno()
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode):
                 return False
-            try:
-                offset = wrapper.filelike.tell()
-            except (AttributeError, OSError):
-                offset = os.lseek(fd, 0, os.SEEK_CUR)
+            offset = file.tell()
         except (AttributeError, OSError, ValueError):
             return False
         length = max(0, info.st_size - offset)
@@ -250,6 +250,20 @@ def declared(headers):
             except ValueError:
                 return None
     return None
+
+
+def plain_file(filelike):
+    """The file that filelike.read reads, if what it gives is what the file holds. None: it
+    may be something else, as of gzip.open, whose fileno is that of the compressed file."""
+    read = filelike.read
+    read = getattr(read, "__wrapped__", read)  # of tempfile
+    file = getattr(read, "__self__", None)  # of a proxy, as Django has them
+    raw = file
+    if type(raw) is io.TextIOWrapper:
+        raw = raw.buffer
+    if type(raw) in (io.BufferedReader, io.BufferedRandom):
+        raw = raw.raw
+    return file if type(raw) is io.FileIO else None
 
 
 PART = 256 << 10  # bytes that readall asks for at once

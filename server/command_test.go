@@ -100,6 +100,8 @@ func TestBadOptions(t *testing.T) {
 		{"--max-body-size big", "64KiB"},
 		{"--max-connections -3", "0 or more"},
 		{"--unix-mode 999", "octal"},
+		{"--script-name shop", "begins with a slash"},
+		{"--script-name /shop?q", "begins with a slash"},
 		{"--no-such-option", "no-such-option"},
 	} {
 		if _, err := server.ParseArgs(strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -99,7 +99,7 @@ func newFlags() *flags {
 	s.StringVar(&f.app.Python.Interpreter, "python", "", "`interpreter`, or folder of a virtualenv; $VIRTUAL_ENV or python3 by default")
 	s.StringVar(&f.pythonPath, "python-path", "", "`folders` for sys.path, with a colon between them, behind the current one")
 	s.BoolVar(&f.app.Python.NoMonkey, "no-monkey", false, "leave the standard library as it is on backends of green threads")
-
+	s.Var(scriptNameFlag{&f.app.Python.ScriptName}, "script-name", "`path` that a proxy serves the app at, as /shop: SCRIPT_NAME, which PATH_INFO does not begin with")
 	s.Var(durationFlag{&f.app.Python.RequestTimeout}, "request-timeout", "time for the app to begin its response, beyond which the client gets 504; 0 is no limit")
 	s.BoolVar(&f.app.Python.ChildRestart, "child-restart", false, "start a Python process that has crashed again, rather than end the worker")
 
@@ -304,6 +304,26 @@ func (f countFlag) Set(s string) error {
 }
 
 // modeFlag is a file mode in octal.
+// scriptNameFlag is a path without a slash behind it; the root is empty.
+type scriptNameFlag struct{ path *string }
+
+func (f scriptNameFlag) String() string {
+	if f.path == nil {
+		return ""
+	}
+	return *f.path
+}
+
+func (f scriptNameFlag) Type() string { return "path" }
+
+func (f scriptNameFlag) Set(s string) error {
+	if s != "" && s[0] != '/' || strings.ContainsAny(s, "?#") {
+		return errors.New("a path that begins with a slash, such as /shop")
+	}
+	*f.path = strings.TrimRight(s, "/")
+	return nil
+}
+
 type modeFlag struct{ m *fs.FileMode }
 
 func (f modeFlag) String() string {

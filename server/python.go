@@ -13,7 +13,7 @@ import (
 // runs itself out of c. For other apps it reports options that have no effect.
 func (f *flags) forPython(c *Config, name string, set *pflag.FlagSet) {
 	if n, err := app.Parse(name); err != nil || n.Kind != app.Python && n.Kind != app.Paste {
-		for _, option := range []string{"python", "python-path", "no-monkey", "request-timeout", "child-restart"} {
+		for _, option := range []string{"python", "python-path", "no-monkey", "script-name", "request-timeout", "child-restart"} {
 			if set.Changed(option) {
 				c.Log.Warn("--" + option + " is for Python apps, and has no effect on this one")
 			}

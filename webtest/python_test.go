@@ -145,6 +145,23 @@ func (s *site) wantUpload(path string, size int) {
 	})
 }
 
+// What a proxy leaves of the path that it serves the app at, and where the app is told it is.
+func TestScriptName(t *testing.T) {
+	pool := webtest.Start(t, webtest.Alone, 1, "--backend", "bjoern", "--script-name", "/shop/", "--python", interpreter, "--python-path", "testdata", "mounted:app")
+	client := pool.Client(true)
+	for path, want := range map[string]string{"/shop/cart": "/shop /cart", "/shop": "/shop ", "/cart": "/shop /cart", "/shopping": "/shop /shopping"} {
+		r, err := client.Get("http://site" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if string(body) != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", path, body, err, want)
+		}
+	}
+}
+
 // Clients read a byte a second of 64 MiB that the app makes. Nobody has these bytes in
 // memory meanwhile; where responses are buffered the app is done with them at once, and
 // elsewhere it waits, and hears of the client's end.

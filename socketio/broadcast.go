@@ -63,8 +63,10 @@ func (b Broadcast) Timeout(d time.Duration) Broadcast {
 	return b
 }
 
-// Emit sends an event, encoded once for each protocol that the clients speak. It does not
-// wait for them. An error is about the arguments, or about other workers.
+// Emit sends an event, encoded once for each protocol that the clients speak, those of other
+// workers too; with connection state recovery once on each worker, which adds its own
+// offset. It does not wait for the clients. An error is about the arguments, or about other
+// workers.
 func (b Broadcast) Emit(event string, args ...any) error {
 	data, attachments, err := encodeEvent(event, args)
 	if err != nil {

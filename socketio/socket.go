@@ -366,16 +366,7 @@ func (s *Socket) DeliverTo(sockets []adapter.Socket, p *adapter.Packet, f adapte
 
 // prepared is p as the client understands it, or nil if it cannot.
 func (s *Socket) prepared(p *adapter.Packet) *engineio.Prepared {
-	spoken := s.client.parser
-	prepared, _ := p.Encoded(spoken, func(packet *parser.Packet) any {
-		wire, err := spoken.Encode(packet)
-		if err != nil {
-			s.ns.server.options.Logger.Error("socket.io packet cannot be encoded", "for", spoken, "error", err)
-			return (*engineio.Prepared)(nil)
-		}
-		return engineio.Prepare(messages(wire, p.Uncompressed)...)
-	}).(*engineio.Prepared)
-	return prepared
+	return s.ns.prepared(p, s.client.parser)
 }
 
 // Delivered implements adapter.Socket.

@@ -3,8 +3,6 @@ package ws
 // Openings for the tests.
 var (
 	NegotiateDeflate = negotiateDeflate
-	ParsePrepared    = parsePrepared
-	Marked           = (*Prepared).marked
 )
 
 // Names is how many groups are known.

@@ -26,8 +26,7 @@ type Groups struct {
 type Bus interface {
 	// Publish has Groups.Deliver called with the same on every other worker. What one
 	// goroutine publishes arrives in order. It waits for nobody, keeps nothing of what it
-	// is given, and says itself what is lost. The frames are those of the messages without
-	// extensions, but that RSV3 stands for Message.Uncompressed.
+	// is given, and says itself what is lost. The frames are those of Prepared.Wire.
 	Publish(group string, frames []byte)
 }
 
@@ -75,15 +74,16 @@ func (s *Groups) publish(group string, p *Prepared) {
 	bus := s.bus
 	s.mu.Unlock()
 	if bus != nil {
-		bus.Publish(group, p.marked())
+		bus.Publish(group, p.Wire())
 	}
 }
 
 // uncompressed marks the frame of such a message between workers.
 const uncompressed = 0x10 // RSV3
 
-// marked are p's frames for a Bus.
-func (p *Prepared) marked() []byte {
+// Wire returns p for another worker, which parses it: the frames of the messages without
+// extensions, but that RSV3 stands for Message.Uncompressed. It must not be changed.
+func (p *Prepared) Wire() []byte {
 	if !slices.ContainsFunc(p.messages, func(m Message) bool { return m.Uncompressed }) {
 		return p.plain
 	}
@@ -101,7 +101,7 @@ func (p *Prepared) marked() []byte {
 // Deliver sends to the connections of this worker what another has published. It keeps
 // frames, and waits for no connection. An error says that they are not what Publish gets.
 func (s *Groups) Deliver(group string, frames []byte) error {
-	p, err := parsePrepared(frames)
+	p, err := ParsePrepared(frames)
 	if err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (s *Groups) Deliver(group string, frames []byte) error {
 
 var errFrames = errors.New("websocket: not whole messages in frames of their own")
 
-// parsePrepared is the Prepared with these frames of a Bus, which it keeps.
-func parsePrepared(frames []byte) (*Prepared, error) {
+// ParsePrepared returns the Prepared whose Wire is frames, which it keeps.
+func ParsePrepared(frames []byte) (*Prepared, error) {
 	p := &Prepared{plain: frames}
 	marked := false
 	for rest := frames; len(rest) > 0; {

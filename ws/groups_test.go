@@ -89,7 +89,7 @@ func FuzzDeliver(f *testing.F) {
 			return
 		}
 		// What is understood says the same when it is encoded again.
-		again, err := ws.ParsePrepared(ws.Marked(ws.Prepare(p.Messages()...)))
+		again, err := ws.ParsePrepared(ws.Prepare(p.Messages()...).Wire())
 		if err != nil || len(again.Messages()) != len(p.Messages()) {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // version is that of the frames and of all that is in them. It changes with each.
-const version = 3
+const version = 4
 
 // hello is the first frame of each side.
 type hello struct {

@@ -355,6 +355,7 @@ func (h *History) shiftLocked(l *list) {
 func (h *History) deliverLocked(p *Packet, o Opts, e *Entry, before int64) []Socket {
 	offset := h.vectorLocked().String()
 	p.Data = parser.AppendElement(p.Data, offset)
+	p.shipped = nil // what another worker has encoded is without it
 	sockets := h.memory.appendTo(nil, o)
 	wanted := sockets[:0]
 	for _, s := range sockets {

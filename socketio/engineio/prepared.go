@@ -20,17 +20,43 @@ func Prepare(messages ...Message) *Prepared { return &Prepared{messages: message
 // Messages are what p was made of.
 func (p *Prepared) Messages() []Message { return p.messages }
 
-// frames returns p as WebSocket frames. Two goroutines may both encode them at first.
-func (p *Prepared) frames(r Revision, bare bool) *ws.Prepared {
-	class := 0
+// Frames returns p as it goes to clients of a revision on WebSocket.
+func (p *Prepared) Frames(r Revision) *ws.Prepared { return p.frames(r, false) }
+
+// FromFrames returns the Prepared whose Frames for a revision, maybe on another worker, are
+// f; nil if they cannot be.
+func FromFrames(f *ws.Prepared, r Revision) *Prepared {
+	p := &Prepared{messages: make([]Message, len(f.Messages()))}
+	for i, m := range f.Messages() {
+		data, binary := m.Data, m.Type == ws.Binary
+		if _, prefix := framing(binary, r, false); prefix >= 0 {
+			if len(data) == 0 || data[0] != byte(prefix) {
+				return nil
+			}
+			data = data[1:]
+		}
+		p.messages[i] = Message{data, binary, m.Uncompressed}
+	}
+	p.encoded[class(r, false)].Store(f)
+	return p
+}
+
+// class is the index of a revision's frames; some clients of revision 3 get theirs bare.
+func class(r Revision, bare bool) int {
 	switch {
 	case r == Revision3 && !bare:
-		class = 1
+		return 1
 	case r == Revision3:
-		class = 2
+		return 2
 	case r == Revision09:
-		class = 3
+		return 3
 	}
+	return 0
+}
+
+// frames returns p as WebSocket frames. Two goroutines may both encode them at first.
+func (p *Prepared) frames(r Revision, bare bool) *ws.Prepared {
+	class := class(r, bare)
 	if f := p.encoded[class].Load(); f != nil {
 		return f
 	}

@@ -49,6 +49,8 @@ type state struct {
 	requests map[uint64]*request
 	asking   map[asker][]func() // forgets acks that nobody wants any more
 	told     told
+
+	forms forms
 }
 
 // asker is a request of another worker.
@@ -89,7 +91,7 @@ func (a *Adapter) Broadcast(p *adapter.Packet, o adapter.Opts) error {
 	}
 	var err error
 	if !a.here(o) && len(a.bus.Others()) > 0 {
-		err = a.bus.Broadcast(broadcast(p, o))
+		err = a.bus.Broadcast(a.broadcast(p, o))
 	}
 	if local := a.Memory.Broadcast(p, o); local != nil {
 		return local
@@ -97,11 +99,24 @@ func (a *Adapter) Broadcast(p *adapter.Packet, o adapter.Opts) error {
 	return err
 }
 
-// broadcast is the message of what is not kept.
-func broadcast(p *adapter.Packet, o adapter.Opts) []byte {
-	w := newWriter(opBroadcast, sizeOf(p))
-	w.number(flagIf(o.Flags.Volatile, flagVolatile) | flagIf(p.NoRecovery, flagNoRecovery) | flagIf(p.Uncompressed, flagUncompressed))
+// broadcast is the message of what is not kept. With recovery it goes as data: each worker
+// adds an offset of its own.
+func (a *Adapter) broadcast(p *adapter.Packet, o adapter.Opts) []byte {
+	var forms []encoded
+	size := sizeOf(p)
+	if a.History() == nil {
+		if all, n := a.encode(p); n > 0 {
+			forms, size = all, n
+		}
+	}
+	w := newWriter(opBroadcast, size)
+	w.number(flagIf(forms != nil, flagEncoded) | flagIf(o.Flags.Volatile, flagVolatile) | flagIf(p.NoRecovery, flagNoRecovery) | flagIf(p.Uncompressed, flagUncompressed))
 	w.opts(o)
+	if forms != nil {
+		w.number(uint64(len(p.Data)))
+		w.forms(forms)
+		return w.b
+	}
 	w.bytes(p.Data)
 	w.list(p.Attachments)
 	return w.b
@@ -203,7 +218,12 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 	case opBroadcast:
 		flags := r.number()
 		o := r.opts()
-		p := a.event(r)
+		var p *adapter.Packet
+		if flags&flagEncoded != 0 {
+			p = a.encodedEvent(r, r.number())
+		} else {
+			p = a.event(r)
+		}
 		if err := r.err(); err != nil {
 			return err
 		}
@@ -288,6 +308,12 @@ func (a *Adapter) Receive(from Worker, message []byte) error {
 		return a.receiveSaved(r)
 	case opForget:
 		return a.receiveForget(r)
+	case opForms:
+		bits := r.number()
+		if err := r.err(); err != nil {
+			return err
+		}
+		a.forms.others.Or(uint32(bits))
 	case opAsked, opAck, opFetched, opRooms, opServerSideAck, opTaken:
 		id := r.number()
 		if r.bad {

@@ -5,7 +5,9 @@
 // A message is one byte that says what it is, and fields: numbers are unsigned varints;
 // strings and byte slices have their length before them, lists their count.
 //
-//	broadcast      flags rooms except data attachments
+//	broadcast      flags rooms except data attachments       or with flag 8
+//	               flags rooms except size forms
+//	forms          bits                                      in which forms the sender's clients get events
 //	ask            request flags rooms except data attachments  a packet that wants acks
 //	asked          request count                             how many sockets were asked
 //	ack            request json attachments                  one socket's answer
@@ -19,8 +21,12 @@
 //	serverSide     request data                              request 0 wants no answer
 //	serverSideAck  request data
 //
-// Flags are the sum of 1 for what is volatile, 2 for what is not kept for recovery, and 4
-// for what is not to be compressed on its way to a client.
+// Flags are the sum of 1 for what is volatile, 2 for what is not kept for recovery, 4 for
+// what is not to be compressed on its way to a client, and 8 for a broadcast that comes as
+// it goes to clients: forms are numbers (adapter.Form), each with the frames of a
+// ws.Prepared.Wire, or with nothing where they are those of adapter.WireForm. In these lie
+// the data, so many bytes, and the attachments. With recovery there is none of that: each
+// worker adds an offset of its own to the data.
 //
 // With connection state recovery events go as
 //

@@ -43,6 +43,8 @@ type asked struct {
 func (a *Adapter) Joined(w Worker) {
 	if h := a.History(); h != nil {
 		_ = a.bus.Send(w, a.sync(h))
+	} else if a.forms.own.Load() != 0 {
+		_ = a.bus.Send(w, a.wants())
 	}
 }
 
@@ -90,7 +92,7 @@ func (a *Adapter) emit(h *adapter.History, p *adapter.Packet, o adapter.Opts) er
 		case len(a.bus.Others()) == 0:
 			return nil // who comes asks for it
 		case e == nil:
-			return a.bus.Broadcast(broadcast(p, o))
+			return a.bus.Broadcast(a.broadcast(p, o))
 		}
 		w := newWriter(opEvent, e.Size())
 		w.entry(e)

@@ -33,6 +33,7 @@ const (
 	opTaken
 	opSaved
 	opForget
+	opForms
 	opEnd // none
 )
 
@@ -41,6 +42,7 @@ const (
 	flagVolatile = 1 << iota
 	flagNoRecovery
 	flagUncompressed
+	flagEncoded // and comes as it goes to clients
 )
 
 // flagIf is flag where it is set.

@@ -56,6 +56,12 @@ func FuzzReceive(f *testing.F) {
 		f.Add(append([]byte{byte(what)}, "\x05aaaaa\x01\x05bbbbb\x07"...))
 		f.Add(append(w.b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1))
 	}
+	w := newWriter(opBroadcast, 0)
+	w.number(flagEncoded)
+	w.opts(adapter.Opts{})
+	w.number(5)
+	w.forms([]encoded{{0, []byte("\x81\x07" + `42["x"]`)}, {1, nil}, {2, []byte("\x91\x01x")}})
+	f.Add(w.b)
 	f.Fuzz(func(t *testing.T, message []byte) {
 		a := New("/", adapter.NewRecovering(adapter.Recovery{}), nowhere{}, deaf{})
 		if len(message) > 0 && op(message[0]) == opServerSide {

@@ -21,7 +21,7 @@
 //	prefix.N.to.WORKER  to one
 //	prefix.beat         each worker is there; one that is not heard of three times has gone
 //
-// A message is a byte for the version, 2, and one that says what it is; the name of the
+// A message is a byte for the version, 3, and one that says what it is; the name of the
 // sender; a list of tags; and for say a message of package cluster. Strings have their
 // length before them, and lists their count, as unsigned varints.
 //

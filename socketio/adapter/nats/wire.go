@@ -7,7 +7,7 @@ import (
 	"github.com/chaussette/chaussette/socketio/adapter/cluster"
 )
 
-const version = 2
+const version = 3
 
 // what says what a message is.
 type what byte

@@ -1,9 +1,9 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -74,7 +74,7 @@ func (f *kin) takeStreams(e *engineio.Server) {
 
 // elsewhereStream has the worker with whose tag a session id begins serve a stream, as long
 // as it lasts.
-func (f *kin) elsewhereStream(st engineio.Stream, read []byte, remote string, id engineio.SID) bool {
+func (f *kin) elsewhereStream(ctx context.Context, st engineio.Stream, read []byte, remote string, id engineio.SID) bool {
 	if len(id) < siblings.TagLength {
 		return false
 	}
@@ -87,33 +87,41 @@ func (f *kin) elsewhereStream(st engineio.Stream, read []byte, remote string, id
 		return false
 	}
 	f.log.Debug("a stream of WebTransport is relayed to a sibling", "sibling", to, "remote", remote)
-	relay(st, c)
+	relay(ctx, st, c)
 	return true
 }
 
-// relayPatience is how long a client may take nothing of what a relay has for it.
+// relayPatience is how long either end of a relay may take nothing of what there is for it.
 const relayPatience = 30 * time.Second
 
-// relay copies between the two until either ends, and closes c.
-func relay(st engineio.Stream, c net.Conn) {
+// relay copies between the two until either ends, or ctx, and closes c.
+func relay(ctx context.Context, st engineio.Stream, c net.Conn) {
+	closed := context.AfterFunc(ctx, func() { _ = c.Close() }) // also where the sibling does not read
+	defer closed()
 	var up sync.WaitGroup
 	up.Go(func() {
-		pass(c, st, func() {})
+		pass(ctx, c, st)
 		_ = c.Close() // ends the way down
 	})
-	pass(st, c, func() { _ = st.SetWriteDeadline(time.Now().Add(relayPatience)) })
+	pass(ctx, st, c)
 	_ = c.Close()
-	_ = st.SetReadDeadline(time.Unix(1, 0)) // ends the way up
+	_ = st.SetReadDeadline(past) // ends the way up
 	up.Wait()
 }
 
-// pass copies until an error, and calls before before each write.
-func pass(to io.Writer, from io.Reader, before func()) {
+// past is a deadline that is over.
+var past = time.Unix(1, 0)
+
+// pass copies until an error.
+func pass(ctx context.Context, to, from engineio.Stream) {
 	b := make([]byte, 4<<10)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
-			before()
+			_ = to.SetWriteDeadline(time.Now().Add(relayPatience))
+			if ctx.Err() != nil { // the Server has set another, just now
+				_ = to.SetWriteDeadline(past)
+			}
 			if _, err := to.Write(b[:n]); err != nil {
 				return
 			}

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"time"
@@ -66,8 +67,9 @@ type Options struct {
 	// read. True says that it has been served: by the worker that has the session.
 	Elsewhere func(w http.ResponseWriter, r *http.Request, id SID) bool
 	// ElsewhereStream is Elsewhere for WebTransport: of the stream st, read has been read.
-	// True says that it has been served to its end. The Server closes it then.
-	ElsewhereStream func(st Stream, read []byte, remote string, id SID) bool
+	// True says that it has been served to its end, which is when ctx ends at the latest.
+	// The Server closes it then.
+	ElsewhereStream func(ctx context.Context, st Stream, read []byte, remote string, id SID) bool
 	// Newcomer is asked about a request for a new session. True says that it has been
 	// served: by a worker that has fewer.
 	Newcomer func(w http.ResponseWriter, r *http.Request) bool

@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -90,7 +91,10 @@ func (srv *Server) serveStream(st Stream, r *http.Request, remote string) {
 	s := srv.Session(asked.SID)
 	if s == nil && r != nil && srv.options.ElsewhereStream != nil {
 		t.expect(0)
-		if srv.options.ElsewhereStream(st, appendPacket(nil, opening), remote, asked.SID) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		t.relayed(cancel)
+		if srv.options.ElsewhereStream(ctx, st, appendPacket(nil, opening), remote, asked.SID) {
 			return
 		}
 	}
@@ -225,6 +229,7 @@ type webTransport struct {
 	spoken  bool      // something was sent, so a session is on it or was
 	last    time.Time // when something was written last
 	failed  error     // why it was closed, if not in peace
+	stop    func()    // stops a relay; nil where there is none
 }
 
 // lastWords is how long what was written may take to reach the client before the session
@@ -298,8 +303,20 @@ func (t *webTransport) write() {
 	}
 }
 
+// relayed has stop called when t is cut.
+func (t *webTransport) relayed(stop func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stop = stop; t.closed {
+		stop()
+	}
+}
+
 // failLocked ends t at once.
 func (t *webTransport) failLocked(err error) {
+	if t.stop != nil {
+		t.stop() // before the deadlines, which a relay may set as well
+	}
 	if t.failed == nil {
 		t.failed = err
 	}

@@ -1,6 +1,7 @@
 package engineio_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -583,10 +584,12 @@ func TestWebTransportElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		there := newStreams(t, engineio.Options{})
 		defer there.close()
-		here := newStreams(t, engineio.Options{ElsewhereStream: func(st engineio.Stream, read []byte, remote string, id engineio.SID) bool {
+		var relaying context.Context
+		here := newStreams(t, engineio.Options{ElsewhereStream: func(ctx context.Context, st engineio.Stream, read []byte, remote string, id engineio.SID) bool {
 			if there.Session(id) == nil {
 				return false
 			}
+			relaying = ctx
 			ours, theirs := net.Pipe()
 			var relay sync.WaitGroup
 			relay.Go(func() { there.ServeGivenStream(theirs, remote) })
@@ -617,6 +620,9 @@ func TestWebTransportElsewhere(t *testing.T) {
 			t.Error(err)
 		}
 		p.ends()
+		if relaying.Err() == nil {
+			t.Error("the relay's context goes on")
+		}
 		synctest.Wait()
 		if there.reasons() != "transport close;" {
 			t.Errorf("reasons %q", there.reasons())

@@ -46,6 +46,7 @@ const (
 	halved                    // to be shut down for writing when all is sent
 	armedIn                   // epoll tells when it can be read
 	armedOut                  // and when it can be written
+	brief                     // read BriefRead bytes at most at once
 )
 
 // timer makes a Conn an Expirer without making that a method of it.
@@ -309,6 +310,19 @@ func (c *Conn) ResumeLocked() {
 	}
 }
 
+// BriefRead is how much is read at once of a Conn that BriefLocked was called of, in bytes.
+const BriefRead = 16 << 10
+
+// BriefLocked says whether to read little at once: for an Owner who may want to leave the
+// rest to somebody else.
+func (c *Conn) BriefLocked(on bool) {
+	if on {
+		c.bits |= brief
+	} else {
+		c.bits &^= brief
+	}
+}
+
 // BusyLocked reports whether what comes cannot be seen, since Data runs or is not wanted.
 func (c *Conn) BusyLocked() bool { return c.bits&(busy|claimed|paused) != 0 || c.cork != nil }
 
@@ -410,8 +424,12 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		return
 	}
 	c.bits |= reading
+	size := len(w.buffer)
+	if c.bits&brief != 0 {
+		size = BriefRead
+	}
 	c.mu.Unlock()
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buffer[0])), uintptr(len(w.buffer)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buffer[0])), uintptr(size), 0, 0, 0)
 	c.mu.Lock()
 	c.bits &^= reading
 	switch {

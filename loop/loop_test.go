@@ -252,3 +252,41 @@ func TestDetach(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// counter is an Owner that tells how much it was given at once.
+type counter struct {
+	loop.Conn
+	sizes chan int
+}
+
+func (c *counter) Data(b []byte) bool { c.sizes <- len(b); return true }
+func (c *counter) Ended(error)        { close(c.sizes) }
+func (c *counter) SentLocked()        {}
+func (c *counter) Expire()            {}
+
+// A brief Conn is read in small parts, until it is not any more.
+func TestBrief(t *testing.T) {
+	g := newGroup(t)
+	c := &counter{sizes: make(chan int)}
+	peer := join(t, g, &c.Conn, c)
+	c.Lock()
+	c.BriefLocked(true)
+	c.Unlock()
+	const size = 100_000
+	if _, err := peer.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-c.sizes; n > loop.BriefRead {
+		t.Errorf("%d bytes at once", n)
+	}
+	c.Lock()
+	c.BriefLocked(false)
+	c.Unlock()
+	<-c.sizes // may have been read before
+	if n := <-c.sizes; n <= loop.BriefRead {
+		t.Errorf("%d bytes at once", n)
+	}
+	peer.Close()
+	for range c.sizes {
+	}
+}

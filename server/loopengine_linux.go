@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/chaussette/chaussette/listener"
+	"github.com/chaussette/chaussette/loop"
 	"github.com/chaussette/chaussette/loop/http1"
 	"github.com/chaussette/chaussette/server/handover"
 	"github.com/chaussette/chaussette/ws/epoll"
@@ -36,6 +37,9 @@ func (w *Worker) newLoopEngine(handler http.Handler, s *sockets, k *kin) (engine
 	if len(first) > 0 {
 		options.Direct = first
 	}
+	if w.appLoops != nil {
+		return loopServer{http1.On(w.appLoops, options), w}, nil
+	}
 	if s == nil {
 		server, err := http1.New(options)
 		if err != nil {
@@ -46,6 +50,31 @@ func (w *Worker) newLoopEngine(handler http.Handler, s *sockets, k *kin) (engine
 	loops := s.engine.(*epoll.Engine)
 	options.Carried = loops.Len
 	return loopServer{http1.On(loops.Loops(), options), w}, nil
+}
+
+// appLoops are the event loops of an app that has something of its own on them; nil otherwise.
+type appLoops = *loop.Group
+
+// openAppLoops starts them where the app wants them, and its connections are on loops.
+func (w *Worker) openAppLoops() error {
+	a, ok := w.app.(interface{ UseLoops(*loop.Group) })
+	if !ok || !w.onLoop() || w.backend.WebSocket != NoUpgrade {
+		return nil
+	}
+	group, err := http1.NewLoops(w.config.Loops)
+	if err != nil {
+		return &OpenError{"the event loops", err}
+	}
+	w.appLoops = group
+	a.UseLoops(group)
+	return nil
+}
+
+// closeAppLoops ends them, after the app.
+func (w *Worker) closeAppLoops() {
+	if w.appLoops != nil {
+		w.appLoops.Close()
+	}
 }
 
 // directs are asked in turn.

@@ -10,3 +10,9 @@ const loopEngine = false
 func (w *Worker) newLoopEngine(http.Handler, *sockets, *kin) (engine, error) {
 	panic("not reached: there is no loopEngine")
 }
+
+type appLoops struct{}
+
+func (w *Worker) openAppLoops() error { return nil }
+
+func (w *Worker) closeAppLoops() {}

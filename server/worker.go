@@ -29,6 +29,8 @@ type Worker struct {
 	groups  *ws.Groups
 	parent  <-chan struct{} // closed when the parent has ended; nil where that is nothing to us
 	watcher *watch.Watcher  // nil without --use-reloader
+
+	appLoops appLoops
 }
 
 // New returns a Worker for a. The error is a usage error, or an [*OpenError] for
@@ -103,6 +105,10 @@ func (w *Worker) life(ctx context.Context, signals *signals, again *reexec) (err
 			return &OpenError{"--exit-with-parent", err}
 		}
 	}
+	if err := w.openAppLoops(); err != nil {
+		return err
+	}
+	defer w.closeAppLoops()
 	if err := app.Start(ws.WithGroups(starting, w.groups), w.app); err != nil {
 		if stopped() {
 			return nil

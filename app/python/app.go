@@ -28,6 +28,8 @@ type App struct {
 	closed  bool
 
 	names addressNames
+
+	newLink func(c *child, fd int) (link, error)
 }
 
 // Open finds the interpreter for the app name. Nothing is started yet, and an app that
@@ -56,13 +58,14 @@ func Open(ctx context.Context, name string, opts *Options) (*App, error) {
 		failed:      make(chan error, 1),
 		swap:        make(chan *child),
 		changed:     make(chan struct{}),
+		newLink:     newStreamLink,
 	}, nil
 }
 
 // Start starts the child and waits until the app is loaded, and its pre-hook was called.
 // The error is a *LoadError where the app is at fault. ctx bounds the start alone.
 func (a *App) Start(ctx context.Context) error {
-	c, err := startChild(a.name, a.interpreter, a.opts)
+	c, err := startChild(a.name, a.interpreter, a.opts, a.newLink)
 	if err != nil {
 		return err
 	}
@@ -145,7 +148,7 @@ func (a *App) Reload(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(life, cancel)()
-	c, err := startChild(a.name, a.interpreter, a.opts)
+	c, err := startChild(a.name, a.interpreter, a.opts, a.newLink)
 	if err == nil {
 		err = c.await(ctx, a.name)
 	}
@@ -213,7 +216,7 @@ func (a *App) replace(ctx context.Context, c *child) *child {
 			return nil
 		case <-timer.C:
 		}
-		next, err := startChild(a.name, a.interpreter, a.opts)
+		next, err := startChild(a.name, a.interpreter, a.opts, a.newLink)
 		if err == nil {
 			err = next.await(ctx, a.name)
 		}

@@ -26,6 +26,7 @@ var (
 
 	errFrameSize = errors.New("python: the child sent a frame longer than 16 MiB")
 	errFrame     = errors.New("python: the child sent a frame that makes no sense")
+	errFile      = errors.New("python: the open file did not come through: no descriptor is free")
 )
 
 // Request is one request as the child gets it.

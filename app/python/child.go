@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,17 +21,16 @@ import (
 // child is one Python process and the worker's end of its pipe.
 //
 // Its goroutines: one starts the process, lives on the thread that did (the kernel ties
-// PR_SET_PDEATHSIG to it) and waits for the end; one reads the pipe; one writes what did
-// not fit into the pipe at once; one a stream of output; one looks for a child in mode
-// Threads that is stuck. All end with the process.
+// PR_SET_PDEATHSIG to it) and waits for the end; those of the link; one reads each stream
+// of output; one looks for a child in mode Serial or Threads that is stuck. All end with the process.
 type child struct {
 	opts  *Options
 	log   *slog.Logger
-	conn  *net.UnixConn
-	raw   syscall.RawConn
+	link  link
+	tail  []byte // a frame that has come in part; receive's
 	arena *arena
 	wake  *os.File // a byte wakes a thread of the child
-	lends int      // what passLocked sends on, -1 when closed; guarded by mu
+	lends int      // descriptors go and come on it, -1 when closed; guarded by mu
 	pid   int
 
 	pipe
@@ -68,50 +66,44 @@ func (e *LoadError) Error() string {
 }
 
 // startChild starts the process; the caller waits on ready.
-func startChild(name, interpreter string, opts *Options) (*child, error) {
+func startChild(name, interpreter string, opts *Options, newLink func(*child, int) (link, error)) (*child, error) {
 	pair, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "pipe"), os.NewFile(uintptr(pair[1]), "pipe")
+	theirs := os.NewFile(uintptr(pair[1]), "pipe")
 	defer theirs.Close()
 	// More room lets a streaming app run ahead of a busy worker. A refusal is no harm.
 	_ = unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
 	_ = unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
-	conn, err := net.FileConn(ours)
-	ours.Close()
-	if err != nil {
-		return nil, err
-	}
-	wakeRead, wakeWrite, err := os.Pipe()
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	defer wakeRead.Close()
-	lends, err := socketPair()
-	if err != nil {
-		conn.Close()
-		wakeWrite.Close()
-		return nil, err
-	}
-	borrower := os.NewFile(uintptr(lends[1]), "lent")
-	defer borrower.Close()
 	c := &child{
 		opts:   opts,
-		conn:   conn.(*net.UnixConn),
-		arena:  newArena(),
-		wake:   wakeWrite,
-		lends:  lends[0],
+		lends:  -1,
 		ready:  make(chan error, 1),
 		exited: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
 	c.pipe.init()
-	if c.raw, err = c.conn.SyscallConn(); err != nil {
+	if c.link, err = newLink(c, pair[0]); err != nil {
+		return nil, err
+	}
+	wakeRead, wakeWrite, err := os.Pipe()
+	if err != nil {
+		c.link.close()
+		return nil, err
+	}
+	defer wakeRead.Close()
+	c.wake = wakeWrite
+	lends, err := socketPair()
+	if err != nil {
+		c.link.close()
 		c.closeFiles()
 		return nil, err
 	}
+	c.lends = lends[0]
+	borrower := os.NewFile(uintptr(lends[1]), "lent")
+	defer borrower.Close()
+	c.arena = newArena()
 	command, preamble := bootCode()
 	cmd := exec.Command(interpreter, "-c", command, "chaussette", name)
 	files := []*os.File{theirs, wakeRead, borrower}
@@ -132,6 +124,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		"pdeathsig": pdeathsig, "parent": os.Getpid(), "proof": proofBatch(),
 	})
 	if err != nil {
+		c.link.close()
 		c.closeFiles()
 		return nil, fmt.Errorf("python: the hooks' options: %w", err)
 	}
@@ -143,6 +136,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 			if i == 1 {
 				output[0].Close()
 			}
+			c.link.close()
 			c.closeFiles()
 			return nil, err
 		}
@@ -178,6 +172,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		for _, r := range output {
 			r.Close()
 		}
+		c.link.close()
 		c.closeFiles()
 		return nil, fmt.Errorf("python: %w", err)
 	}
@@ -186,9 +181,14 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		printers.Go(func() { logLines(output[i], c.log.With("stream", stream)) })
 	}
 	var pumps sync.WaitGroup
-	pumps.Go(c.write)
-	pumps.Go(func() { c.read(); c.conn.Close() })
-	if opts.Mode == Threads {
+	c.link.start()
+	pumps.Go(func() {
+		if err := c.link.wait(); err != nil {
+			c.log.Error("the pipe to the Python child broke", "error", err)
+			c.kill()
+		}
+	})
+	if opts.Mode == Threads || opts.Mode == Serial {
 		pumps.Go(c.watch)
 	}
 	go func() {
@@ -196,7 +196,7 @@ func startChild(name, interpreter string, opts *Options) (*child, error) {
 		// What the child wrote last is still to be read, but a process that it has
 		// left behind may hold the other ends open for ever.
 		limit := time.Now().Add(time.Second)
-		_ = c.conn.SetReadDeadline(limit)
+		c.link.endBy(limit)
 		_ = output[0].SetReadDeadline(limit)
 		_ = output[1].SetReadDeadline(limit)
 		pumps.Wait()
@@ -228,8 +228,8 @@ func socketPair() ([2]int, error) {
 	return pair, nil
 }
 
+// closeFiles closes what the worker has of a child, but for the link.
 func (c *child) closeFiles() {
-	c.conn.Close()
 	c.wake.Close()
 	c.mu.Lock()
 	if c.lends >= 0 {
@@ -303,7 +303,8 @@ func (c *child) signal(sig syscall.Signal) {
 }
 
 // watch wakes a thread of the child when requests are in flight and nothing has come back
-// for a while: the one that reads the pipe may be stuck in the app.
+// for a while: the one that reads the pipe may be stuck in the app, with answers that it has
+// not sent.
 func (c *child) watch() {
 	const first, last = 5 * time.Millisecond, time.Second
 	timer := time.NewTimer(0)

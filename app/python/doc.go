@@ -38,8 +38,8 @@
 //	12 lend body to child   u32 flags (4 to the end), u32 patience in ms, u64 limit, then
 //	                        what was read already
 //	16 start     to worker  marshal: [(status, headers)], the body follows
-//	17 file      to worker  u64 offset, u64 length, then as start; with a file descriptor
-//	                        (SCM_RIGHTS) whose bytes are the body; the request is over
+//	17 file      to worker  u64 offset, u64 length, then as start; the body is bytes of a
+//	                        file, whose descriptor was sent before; the request is over
 //	18 log       to worker  JSON: level, message, detail
 //	19 hello     to worker  JSON: version of the pipe, Python's, the proof
 //	20 ready     to worker  JSON: the app is loaded
@@ -62,7 +62,8 @@
 //
 // A large body is better off without the worker: it lends the child the client's
 // connection for the time of the body, where the server can (plain HTTP/1.1). Its
-// descriptor travels on a socket pair of its own, before frame 11 or 12. The child
+// descriptor travels on a socket pair of its own, before frame 11 or 12, as that of a file
+// does the other way, before frame 17. The child
 // writes what the connection takes at once; the rest goes to the worker in frames 2 and
 // 3, who waits for the client, and it is the child's turn again when all is credited.
 // To read, the child waits itself. The head, the count of bytes and the connection's

@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // version of the pipe: both ends must say the same. The runner is embedded, so they can
 // only differ where someone mixes two builds.
-const version = 2
+const version = 3
 
 // kind is what a frame carries. See doc.go.
 type kind uint8

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"syscall"
 	"time"
 
@@ -282,4 +283,35 @@ func (c *child) passLocked(fd int) error {
 			return err
 		}
 	}
+}
+
+// receivedFile takes the descriptor that the child has sent before a frame; nil where it did
+// not come through.
+func (c *child) receivedFile() *os.File {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lends < 0 {
+		return nil
+	}
+	var one [1]byte
+	var oob [64]byte         // unix.CmsgSpace(4) is 24
+	syscall.ForkLock.RLock() // no process that is started now inherits it
+	defer syscall.ForkLock.RUnlock()
+	_, n, _, _, err := unix.Recvmsg(c.lends, one[:], oob[:], unix.MSG_DONTWAIT)
+	for err == unix.EINTR {
+		_, n, _, _, err = unix.Recvmsg(c.lends, one[:], oob[:], unix.MSG_DONTWAIT)
+	}
+	if err != nil {
+		return nil
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(messages) != 1 {
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil
+	}
+	unix.CloseOnExec(fds[0])
+	return os.NewFile(uintptr(fds[0]), "file of the app")
 }

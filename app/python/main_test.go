@@ -70,6 +70,10 @@ func serve(t *testing.T, name string, opts python.Options) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Two ways to read the pipe, and what reads it knows nothing of modes.
+	if opts.Mode != python.Threads && opts.Mode != python.Tornado {
+		useLoops(t, app)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := app.Start(ctx); err != nil {

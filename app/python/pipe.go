@@ -31,8 +31,7 @@ type pipe struct {
 	batch      int
 	count      int // of requests in that batch
 	writing    bool
-	rest       []byte        // what the socket did not take; write's
-	full       chan struct{} // has a value when rest is set
+	receiving  bool // frames wait until what has come is handled
 	closed     bool
 	calls      []*Call // by id
 	ids        []uint32
@@ -41,7 +40,6 @@ type pipe struct {
 
 func (p *pipe) init() {
 	p.batch = -1
-	p.full = make(chan struct{}, 1)
 	p.begun = make(chan struct{}, 1)
 }
 
@@ -60,7 +58,7 @@ func (c *child) submit(r *Request, sink Sink) (*Call, error) {
 func (c *child) EndRound() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.writing {
+	if !c.writing && !c.receiving {
 		c.writing = true
 		c.writeOutLocked()
 	}
@@ -118,9 +116,9 @@ func (c *child) frameLocked(k kind, id uint32, body []byte) {
 }
 
 // flushLocked writes what is queued, unless someone is at it: what comes meanwhile
-// forms the next batch. What the socket does not take at once is write's.
+// forms the next batch.
 func (c *child) flushLocked() {
-	if c.writing {
+	if c.writing || c.receiving {
 		return
 	}
 	c.writing = true
@@ -138,13 +136,8 @@ func (c *child) writeOutLocked() {
 		out := c.out
 		c.out, c.spare, c.batch = c.spare[:0], nil, -1
 		c.mu.Unlock()
-		n, err := c.tryWrite(out)
+		c.link.write(out)
 		c.mu.Lock()
-		if err == nil && n < len(out) {
-			c.rest = out[n:]
-			c.full <- struct{}{}
-			return // still writing: write goes on
-		}
 		if cap(out) <= 16*inlineBody {
 			c.spare = out[:0]
 		}
@@ -152,125 +145,53 @@ func (c *child) writeOutLocked() {
 	c.writing = false
 }
 
-// tryWrite writes as much as goes without waiting. After an error the reader notices.
-func (c *child) tryWrite(p []byte) (n int, err error) {
-	rawErr := c.raw.Write(func(fd uintptr) bool {
-		for n < len(p) {
-			var m int
-			m, err = unix.Write(int(fd), p[n:])
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil {
-				break
-			}
-			n += m
-		}
-		if err == unix.EAGAIN {
-			err = nil
-		}
-		return true
-	})
-	return n, errors.Join(rawErr, err)
-}
-
-// write finishes what flushLocked began.
-func (c *child) write() {
-	for {
-		select {
-		case <-c.full:
-		case <-c.exited:
-			return
-		}
-		// Fails when the reader closes the connection, which then is the end.
-		_, err := c.conn.Write(c.rest)
+// receive handles what was read: all frames that are complete. What is left waits for more.
+// What is to be written meanwhile goes in one go.
+func (c *child) receive(b []byte) error {
+	c.reads.Add(1)
+	c.mu.Lock()
+	c.receiving = true
+	c.mu.Unlock()
+	defer func() {
 		c.mu.Lock()
-		c.rest, c.writing = nil, false
-		if err == nil {
-			c.flushLocked()
+		c.receiving = false
+		if !c.writing {
+			c.writing = true
+			c.writeOutLocked()
 		}
 		c.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
-}
-
-// read reads the pipe until it ends.
-func (c *child) read() {
-	buf := make([]byte, 64<<10)
-	oob := make([]byte, unix.CmsgSpace(4*16))
-	var files []*os.File
-	have := 0
-	err := func() error {
-		for {
-			n, oobn, _, _, err := c.conn.ReadMsgUnix(buf[have:], oob)
-			if oobn > 0 {
-				files = append(files, receivedFiles(oob[:oobn])...)
-			}
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				return io.EOF
-			}
-			c.reads.Add(1)
-			rest := buf[:have+n]
-			for {
-				k, id, body, tail, ok, err := splitFrame(rest)
-				if err != nil {
-					return err
-				}
-				if !ok {
-					break
-				}
-				if err := c.frame(k, id, body, &files); err != nil {
-					return fmt.Errorf("%w (kind %d, request %d, %d bytes)", err, k, id, len(body))
-				}
-				rest = tail
-			}
-			have = copy(buf, rest)
-			if have >= headerSize {
-				if want := headerSize + int(binary.LittleEndian.Uint32(buf)); want > len(buf) {
-					buf = append(make([]byte, 0, 2*want), buf[:have]...)[:2*want]
-				}
-			}
-		}
 	}()
-	for _, f := range files {
-		f.Close()
+	if len(c.tail) > 0 {
+		c.tail = append(c.tail, b...)
+		b = c.tail
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, unix.ECONNRESET) {
-		return
-	}
-	c.log.Error("the pipe to the Python child broke", "error", err)
-	c.kill()
-}
-
-func receivedFiles(oob []byte) (files []*os.File) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
+	for {
+		k, id, body, rest, ok, err := splitFrame(b)
 		if err != nil {
-			continue
+			return err
 		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "file of the app"))
+		if !ok {
+			break
 		}
+		if err := c.frame(k, id, body); err != nil {
+			return fmt.Errorf("%w (kind %d, request %d, %d bytes)", err, k, id, len(body))
+		}
+		b = rest
 	}
-	return files
+	if cap(c.tail) > 16*inlineBody && len(b) <= inlineBody {
+		c.tail = nil // a large frame was long ago
+	}
+	c.tail = append(c.tail[:0], b...)
+	return nil
 }
 
 // frame handles one frame. body is only valid during the call.
-func (c *child) frame(k kind, id uint32, body []byte, files *[]*os.File) error {
+func (c *child) frame(k kind, id uint32, body []byte) error {
 	switch k {
 	case kindBatch:
 		return c.answers(string(body))
 	case kindStart, kindFile, kindAsk:
-		return c.start(k, id, string(body), files)
+		return c.start(k, id, string(body))
 	case kindData, kindLent:
 		return c.data(k, id, body)
 	case kindEnd:
@@ -401,14 +322,14 @@ func (c *child) answers(in string) error {
 }
 
 // start handles the head of a response in parts, or of a file.
-func (c *child) start(k kind, id uint32, in string, files *[]*os.File) error {
+func (c *child) start(k kind, id uint32, in string) error {
 	var file *os.File
 	var offset, length uint64
 	if k == kindFile {
-		if len(in) < 16 || len(*files) == 0 {
+		if len(in) < 16 {
 			return errFrame
 		}
-		file, *files = (*files)[0], (*files)[1:]
+		file = c.receivedFile()
 		offset, length = binary.LittleEndian.Uint64([]byte(in[:8])), binary.LittleEndian.Uint64([]byte(in[8:16]))
 		in = in[16:]
 	}
@@ -423,6 +344,9 @@ func (c *child) start(k kind, id uint32, in string, files *[]*os.File) error {
 	}
 	d.Close(mark)
 	d.Close(list)
+	if k == kindFile && file == nil && bad == nil {
+		bad = errFile
+	}
 	if one != 1 || two != 2 || d.Err() != nil || int64(offset) < 0 || int64(length) < 0 {
 		if file != nil {
 			file.Close()
@@ -430,12 +354,16 @@ func (c *child) start(k kind, id uint32, in string, files *[]*os.File) error {
 		return errFrame
 	}
 	call, drop := c.take(id, k == kindFile)
-	if bad != nil {
+	switch {
+	case errors.Is(bad, errFile):
+		c.log.Error("the app's response is lost", "error", bad)
+		a = badAnswer()
+	case bad != nil:
 		c.log.Error("the app sent a response that HTTP does not allow", "error", bad)
 		a = badAnswer()
 	}
 	switch {
-	case drop || bad != nil && file != nil:
+	case drop || bad != nil && k == kindFile:
 		if file != nil {
 			file.Close()
 		}

@@ -82,3 +82,34 @@ func TestAbortThatCrossesItsAnswer(t *testing.T) {
 		}
 	})
 }
+
+// A quick request that the child has read together with a slow one is answered before that.
+func TestSlowBehindQuick(t *testing.T) {
+	for _, mode := range []python.Mode{python.Serial, python.Threads} {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := serve(t, "apps:app", python.Options{Mode: mode, Threads: 1})
+			submit := func(path, query string) *sink {
+				env := new(python.Environ)
+				env.Reset()
+				env.Set("REQUEST_METHOD", "GET")
+				env.Set("PATH_INFO", path)
+				env.Set("QUERY_STRING", query)
+				k := newSink()
+				if _, err := s.Submit(&python.Request{Environ: env}, k); err != nil {
+					t.Fatal(err)
+				}
+				return k
+			}
+			first := submit("/sleep", "0.2")
+			quick, slow := submit("/pid", ""), submit("/sleep", "3") // read when the first one is done
+			await(t, "the first answer", first.head)
+			await(t, "the quick answer", quick.head)
+			select {
+			case <-slow.head:
+				t.Error("the quick one was answered with the slow one")
+			default:
+			}
+			await(t, "the slow answer", slow.head)
+		})
+	}
+}

@@ -203,6 +203,7 @@ func (c *conn) wait(p *part, head *Head, b []byte, size int) {
 	if first {
 		c.io.Lock()
 		c.bits &^= timed
+		c.io.BriefLocked(size == 0)
 		c.io.Unlock()
 		c.io.SetDeadline(timeout)
 	}
@@ -248,6 +249,7 @@ func (c *conn) begin(head *Head, raw, b []byte) []byte {
 	}
 	c.io.Lock()
 	c.x = x
+	c.io.BriefLocked(true)
 	c.idleLocked()
 	tooMany := c.bits&refused != 0
 	c.io.Unlock()

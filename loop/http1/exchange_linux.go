@@ -482,6 +482,7 @@ func (x *Exchange) nextLocked() {
 		return
 	}
 	c.x = nil
+	c.io.BriefLocked(true)
 	if c.bits&halfway != 0 && c.more == nil {
 		c.bits |= lingering
 		c.io.FinishLocked()

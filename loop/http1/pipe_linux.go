@@ -155,6 +155,7 @@ func (x *Exchange) stream(head *Head, raw, b []byte) []byte {
 	x.head, x.raw = nil, nil
 	c.io.Lock()
 	x.receiving = true
+	c.io.BriefLocked(false)
 	c.bits &^= timed
 	c.io.Unlock()
 	c.io.SetDeadline(c.server.options.Limits.BodyTimeout)

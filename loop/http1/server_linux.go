@@ -42,7 +42,17 @@ type Server struct {
 
 // New starts the event loops.
 func New(options *Options) (*Server, error) {
-	n := options.Loops
+	group, err := NewLoops(options.Loops)
+	if err != nil {
+		return nil, err
+	}
+	s := On(group, options)
+	s.owned = true
+	return s, nil
+}
+
+// NewLoops starts n event loops, or where n is 0 as many as a Server has of its own.
+func NewLoops(n int) (*loop.Group, error) {
 	if n <= 0 {
 		n = max(runtime.GOMAXPROCS(0)/2, 1)
 	}
@@ -50,9 +60,7 @@ func New(options *Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start event loops: %w", err)
 	}
-	s := On(group, options)
-	s.owned = true
-	return s, nil
+	return group, nil
 }
 
 // On is New on loops that others use as well, and close after the server.
@@ -136,6 +144,7 @@ func (s *Server) take(fd int, read []byte, peer *Peer, from *unix.RawSockaddrAny
 
 func (c *conn) start() {
 	c.io.Lock()
+	c.io.BriefLocked(true) // behind a head may come a body that somebody else is to read
 	c.io.StartLocked()
 	c.io.Unlock()
 }

@@ -58,7 +58,7 @@ class Greens:
                 else:
                     self.hub.start(self.work, item)
             self.planned = False
-            if pipe.answers:
+            if pipe.answers or pipe.early:
                 pipe.flush()
         if pipe.stopping:
             self.hub.stop()
@@ -71,7 +71,7 @@ class Greens:
         switch = self.hub.switch
         while True:
             run(item)
-            if not self.planned and pipe.answers:
+            if not self.planned and (pipe.answers or pipe.early):
                 self.planned = True
                 self.hub.soon(self.flush)
             if len(self.idle) >= IDLE:
@@ -88,7 +88,7 @@ class Greens:
 
     def flush(self):
         self.planned = False
-        if self.pipe.answers:
+        if self.pipe.answers or self.pipe.early:
             self.pipe.flush()
 
     def wait(self, stream, seen):

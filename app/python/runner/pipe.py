@@ -10,11 +10,11 @@ import mmap
 import os
 import sys
 from _socket import socket as raw_socket
-from _socket import SOCK_STREAM, SOL_SOCKET, SCM_RIGHTS
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, getdefaulttimeout
 from _struct import Struct
 from _thread import allocate_lock
 
-VERSION = 2
+VERSION = 3
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
@@ -190,7 +190,7 @@ class Pipe:
         self.wake = None  # wake(stream)
         self.readable = None  # readable(fd, seconds): until it is; False when it is not
         self.pause = None  # pause(): lets others run
-        self.early = b""  # goes with the next frames
+        self.early = b""  # frames that go with the next ones
         self.lends = lends
         self.refused = [0, 0]  # how often in a row the worker has kept the connection: with a length, chunked
 
@@ -290,8 +290,10 @@ class Pipe:
         if not rights:
             return None
         fd = int.from_bytes(rights[0][2][:4], sys.byteorder)
-        sock = raw_socket(-1, SOCK_STREAM, 0, fd)
-        sock.settimeout(0.0)  # as it is; but apps change the default
+        # Any family does for what is done with it; -1 would ask the system.
+        sock = raw_socket(AF_UNIX, SOCK_STREAM, 0, fd)
+        if getdefaulttimeout() is not None:
+            sock.settimeout(0.0)  # it does not block; an app has changed the default
         return sock
 
     # Writing.
@@ -320,6 +322,11 @@ class Pipe:
 
     def frame(self, kind, id, body=b""):
         self.write(header.pack(len(body), kind << 24 | id) + body)
+
+    def later(self, kind, id, body=b""):
+        """Have a frame go with the next write. Who runs requests flushes, as for answers."""
+        with self.lock:
+            self.early += header.pack(len(body), kind << 24 | id) + body
 
     def answer(self, answer):
         """Queue a whole response: (id, status, headers, body)."""
@@ -398,9 +405,48 @@ class Pipe:
                 raise Gone
             # Where the worker has nothing left to write it is our turn.
             chunk = lent.write(chunk, stream.window == WINDOW)
-            if lent.sent > lent.rest and self.pause is not None:
-                lent.rest = lent.sent + TURN
-                self.pause()
+            self.rest(lent)
+            if not chunk:
+                return
+        self.relay(stream, chunk)
+
+    def rest(self, lent):
+        """Let others run, where this response has had its turn."""
+        if lent.sent > lent.rest and self.pause is not None:
+            lent.rest = lent.sent + TURN
+            self.pause()
+
+    def pour(self, stream, chunks):
+        """Send all that is left of a response's body. The connection is lent."""
+        lent = stream.lent
+        plain = not lent.chunked and lent.sock is not None
+        send = lent.sock.send if plain else None
+        for chunk in chunks:
+            # The short way, for what is as it nearly always is.
+            if plain and type(chunk) is bytes and stream.window == WINDOW and not stream.gone and not lent.head:
+                size = len(chunk)
+                if 0 < size <= lent.left:
+                    try:
+                        sent = send(chunk, NOW)
+                    except BlockingIOError:
+                        sent = 0
+                    except OSError:
+                        raise Gone
+                    lent.made += size
+                    lent.left -= size
+                    lent.sent += sent
+                    if lent.sent > lent.rest:
+                        self.rest(lent)
+                    if sent < size:
+                        self.relay(stream, memoryview(chunk)[sent:])
+                    continue
+            if not isinstance(chunk, bytes):
+                raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
+            if chunk:
+                self.data(stream, chunk)
+
+    def relay(self, stream, chunk):
+        """Send a chunk to the worker, as fast as the client takes it."""
         view = None
         size = len(chunk)
         pos = 0
@@ -442,7 +488,8 @@ class Pipe:
         rights = [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
         with self.lock:
             try:
-                sent = self.sock.sendmsg([message], rights)
+                self.lends.sendmsg([b"."], rights)
+                sent = self.send(message)
                 while sent < len(message):
                     sent += self.send(message[sent:])
             except OSError:
@@ -533,8 +580,7 @@ class Pipe:
         self.taken(stream.id, source.taken, why)
 
     def taken(self, id, count, why):
-        with self.lock:
-            self.early += header.pack(16, TAKEN << 24 | id) + long_pair.pack(count, why)
+        self.later(TAKEN, id, long_pair.pack(count, why))
 
     def finish(self, id):
         """Forget a request. Called before its last frame is sent. Return what that frame

@@ -50,8 +50,7 @@ class Threads:
     def serve(self):
         for _ in range(self.count - 1):
             _thread.start_new_thread(self.work, ())
-        if self.count > 1:
-            _thread.start_new_thread(self.watch, ())
+        _thread.start_new_thread(self.watch, ())
         self.work()
 
     def work(self):
@@ -67,7 +66,7 @@ class Threads:
             try:
                 item = pending.popleft()
             except IndexError:
-                if pipe.answers and not self.gathering:
+                if (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()
                 if lead.acquire(False):
                     self.read()
@@ -91,11 +90,11 @@ class Threads:
             took = clock() - begin
             self.average += (min(took, STEP) - self.average) * 0.1
             self.slow = self.average > SLOW
-            if took > PATIENCE and pipe.answers and not self.gathering:
+            if took > PATIENCE and (pipe.answers or pipe.early) and not self.gathering:
                 if took > 0.004 and self.count - len(idle) > MANY and not pending:
                     self.gather(min(took * 0.05, 0.001))
                 pipe.flush()
-        if pipe.answers:
+        if pipe.answers or pipe.early:
             pipe.flush()
         for _ in range(self.count):
             self.call()  # the others end as well
@@ -116,8 +115,11 @@ class Threads:
             pass
 
     def watch(self):
-        """Wake a thread when the worker says so: the one that reads may be stuck."""
+        """Do what the one that reads does, when the worker says that it may be stuck: send the
+        answers of requests that came before, and wake another thread."""
         while os.read(self.wake_read, 1):
+            if self.pipe.answers or self.pipe.early:
+                self.pipe.flush()
             if self.pending or not self.lead.locked():
                 self.call()
 
@@ -137,7 +139,7 @@ class Threads:
 
     def wait(self, stream, seen):
         """Wait until something about stream changed; read where no one else does."""
-        if self.pipe.answers:
+        if self.pipe.answers or self.pipe.early:
             self.pipe.flush()
         if self.lead.acquire(False):
             if stream.version == seen:

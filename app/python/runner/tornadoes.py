@@ -62,7 +62,7 @@ class Loop:
             pending, self.pending = self.pending, []
             for item in pending:
                 self.runner.run(item)
-        if self.pipe.answers:
+        if self.pipe.answers or self.pipe.early:
             self.pipe.flush()
         if self.pipe.stopping:
             self.loop.stop()
@@ -80,7 +80,7 @@ class Loop:
 
     def wait(self, stream, seen):
         # Only a WSGI callable waits, inside of the loop: it reads on its own.
-        if self.pipe.answers:
+        if self.pipe.answers or self.pipe.early:
             self.pipe.flush()
         self.read()
 

@@ -120,7 +120,7 @@ class Call:
             self.done = True
             said = self.host.pipe.finish(self.id)
             if self.sent:
-                self.host.pipe.frame(END, self.id, said)
+                self.host.pipe.later(END, self.id, said)
             else:
                 self.host.pipe.answer((self.id, self.status, self.headers, b""))
 
@@ -172,8 +172,12 @@ class Host:
             if (kind is list or kind is tuple) and call.headers is not None and not call.sent and not call.size:
                 if self.send_list(call, result):
                     return
-            for chunk in result:
+            chunks = iter(result)
+            for chunk in chunks:
                 call.write(chunk)
+                if call.stream is not None and call.stream.lent is not None:
+                    self.pipe.pour(call.stream, chunks)
+                    break
             if call.headers is None:
                 raise AssertionError("the application returned without calling start_response")
             call.end()

@@ -107,6 +107,9 @@ func (d *direct) answerWhole(body []byte) {
 	case size > d.declared:
 		d.mismatch(size)
 		_ = d.x.Answer(&d.head, body[:d.declared])
+	case d.app.opts.Buffered:
+		d.mismatch(size)
+		d.fail(http.StatusInternalServerError, "Internal Server Error")
 	default:
 		d.mismatch(size)
 		if d.x.Start(&d.head, d.declared) == nil {

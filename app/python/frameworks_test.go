@@ -149,6 +149,49 @@ func TestPaste(t *testing.T) {
 	}
 }
 
+// [loggers] is applied by fileConfig, with here and __file__, and leaves alone who is there.
+func TestPasteLoggers(t *testing.T) {
+	folder := t.TempDir()
+	config := filepath.Join(folder, "app.ini")
+	if err := os.WriteFile(config, []byte(`[app:main]
+paste.app_factory = pasteapp:loggers_factory
+
+[loggers]
+keys = root, named
+
+[handlers]
+keys = file
+
+[formatters]
+keys = plain
+
+[logger_root]
+level = WARNING
+handlers = file
+
+[logger_named]
+level = DEBUG
+handlers =
+qualname = named
+
+[handler_file]
+class = FileHandler
+args = ('%(here)s/app.log', 'a')
+formatter = plain
+
+[formatter_plain]
+format = %(levelname)s %(name)s %(message)s
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "paste:"+config, python.Options{Mode: python.Tornado, PythonPath: []string{frameworks}})
+	s.want("/", 200, "DEBUG WARNING asyncio:False tornado.application:False")
+	logged, err := os.ReadFile(filepath.Join(folder, "app.log"))
+	if err != nil || !strings.Contains(string(logged), "DEBUG named of named") || !strings.Contains(string(logged), "ERROR tornado.application of tornado") {
+		t.Errorf("the log has %q, %v", logged, err)
+	}
+}
+
 func TestTornadoApplication(t *testing.T) {
 	s := serve(t, "tornadoapp:app", python.Options{Mode: python.Tornado, PythonPath: []string{frameworks}})
 	s.want("/?q=caf%C3%A9", 200, "tornado caf\u00e9")

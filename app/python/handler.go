@@ -324,7 +324,7 @@ func (x *exchange) respondWhole(a *Answer, declared int64, bodiless bool) {
 	_, _ = io.WriteString(x.w, body)
 	if size < declared {
 		x.mismatch(declared, size)
-		x.cut()
+		x.cut(nil)
 	}
 }
 
@@ -371,7 +371,7 @@ func (x *exchange) respondFile(a *Answer, declared int64, bodiless bool) {
 	}
 	if n, err := io.Copy(w, body); err == nil && n < declared {
 		x.mismatch(declared, n)
-		x.cut()
+		x.cut(nil)
 	}
 }
 
@@ -444,16 +444,25 @@ func (x *exchange) finish(err error, declared, sent int64, bodiless bool) {
 	switch {
 	case bodiless:
 	case err != nil:
-		x.cut()
+		x.cut(err)
 	case declared >= 0 && sent < declared:
 		x.mismatch(declared, sent)
-		x.cut()
+		x.cut(nil)
 	}
 }
 
-// cut sends what there is and closes the connection, by which the client sees that
-// something is missing. It does not return.
-func (x *exchange) cut() {
+// cut ends a response that is not complete. Where nothing of it has been sent the answer is
+// an error, and cut returns; otherwise it sends what there is and closes the connection, by
+// which the client sees that something is missing. err is why.
+func (x *exchange) cut(err error) {
+	if kept, ok := x.w.(interface{ Discard() bool }); ok && kept.Discard() {
+		if errors.Is(err, ErrChild) {
+			x.unavailable()
+		} else {
+			x.fail(http.StatusInternalServerError, "Internal Server Error")
+		}
+		return
+	}
 	_ = http.NewResponseController(x.w).Flush()
 	panic(http.ErrAbortHandler)
 }

@@ -185,7 +185,7 @@ func (x *exchange) lend(declared int64, bodiless bool) bool {
 		return false
 	case err != nil || !over: // the client has gone; discard does the rest
 	case end != nil || sent < declared:
-		x.cut()
+		x.cut(nil)
 	}
 	return true
 }

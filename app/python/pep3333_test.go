@@ -216,6 +216,24 @@ func TestPEP3333(t *testing.T) {
 	}
 }
 
+// What is kept until the app has returned is no response where it is not complete: nothing of
+// it has been sent, so the answer says so.
+func TestBufferedIncomplete(t *testing.T) {
+	for _, mode := range []python.Mode{python.Threads, python.Gevent, python.Tornado} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, "pep3333:app", python.Options{Mode: mode, Buffered: true})
+			for _, s := range []*served{s, onLoop(t, s)} {
+				for _, path := range []string{"/close?middle", "/close?short", "/close?large", "/close?largeshort", "/wrapper?fails", "/start?againsent"} {
+					s.want(path, 500, "Internal Server Error\n")
+				}
+				s.want("/close?long", 200, "a")
+				s.want("/close", 200, "ab")
+			}
+		})
+	}
+}
+
 // Where the app is mounted, as a proxy says it.
 func TestScriptName(t *testing.T) {
 	s := serve(t, "pep3333:app", python.Options{ScriptName: "/sh\u00f6p"})

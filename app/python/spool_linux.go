@@ -98,8 +98,7 @@ func (d *direct) sendKept(err error) {
 		}
 		file := s.take()
 		if file == nil || s.size < declared {
-			_ = d.x.Start(&d.head, declared)
-			d.x.Cut()
+			d.fail(http.StatusInternalServerError, "Internal Server Error")
 			if file != nil {
 				_ = file.Close()
 			}

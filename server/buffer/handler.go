@@ -120,6 +120,18 @@ func (w *response) Through() http.ResponseWriter {
 	return w.to
 }
 
+// Discard forgets what has been kept, header and all, of a response that will not be complete.
+// false: some of it has been sent.
+func (w *response) Discard() bool {
+	if w.gone || w.headed {
+		return false
+	}
+	w.body.Close()
+	w.body, w.status, w.err = Buffer{Limit: w.body.Limit}, 0, nil
+	clear(w.Header())
+	return true
+}
+
 // send sends what has been kept.
 func (w *response) send() error {
 	if w.gone {

@@ -103,7 +103,7 @@ def do_closed(environ, start_response, query):
 def do_close(environ, start_response, query):
     if query != "nostart":
         status = {"204": "204 No Content", "304": "304 Not Modified"}.get(query, "200 OK")
-        length = {"long": "1", "short": "9"}.get(query)
+        length = {"long": "1", "short": "9", "largeshort": "5000000"}.get(query)
         headers = PLAIN + ([("Content-Length", length)] if length else [])
         if query == "badhead":
             headers.append(("X-Bad", "a\nb"))
@@ -117,6 +117,8 @@ def do_close(environ, start_response, query):
         "none": [None],
         "empty": [],
         "empties": [b"", b""],
+        "large": [b"x" * 70000] * 40 + [ValueError("late")],
+        "largeshort": [b"x" * 70000] * 40,
         "endless": [b"x" * 70000] * 10000,
     }.get(query, [b"a", b"b"])
     return Closing(query, *chunks)

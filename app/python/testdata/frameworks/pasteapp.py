@@ -14,6 +14,20 @@ def app_factory(global_config, greeting="hello", **settings):
     return app
 
 
+def loggers_factory(global_config):
+    """How logging is set up, and whether loggers that were there before are silenced."""
+
+    def app(environ, start_response):
+        logging.getLogger("named").debug("of named")
+        logging.getLogger("tornado.application").error("of tornado")
+        levels = [logging.getLevelName(logging.getLogger(name).getEffectiveLevel()) for name in ("named", "other")]
+        silenced = ["%s:%s" % (name, logging.getLogger(name).disabled) for name in ("asyncio", "tornado.application")]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [" ".join(levels + silenced).encode()]
+
+    return app
+
+
 def filter_factory(global_config, mark="!"):
     def wrap(app):
         def filtered(environ, start_response):

@@ -45,6 +45,7 @@ type response struct {
 	trailers []string
 	returned bool
 	hijacked bool
+	overdue  bool // a write deadline is over: the handler was told, and so will be the client
 	muted    bool // the answer is ours; what the app writes is dropped
 	limit    int  // the status of a limit that the request's body went over
 }
@@ -449,6 +450,7 @@ func (w *response) roomLocked(limit int64) error {
 		io.FlushLocked()
 		io.Unlock()
 		if err := w.await(w.sent, w.writeDeadline.Load()); err != nil {
+			w.overdue = true
 			return err
 		}
 	}
@@ -693,7 +695,7 @@ func (w *response) finish() {
 		x.Cut()
 		return
 	}
-	if short {
+	if short || w.overdue {
 		x.Cut() // the client sees that something is missing
 		return
 	}

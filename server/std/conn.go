@@ -31,8 +31,8 @@ type conn struct {
 	refused    atomic.Bool // something was written where no request had begun
 
 	rest  rest
-	moved bool // to another worker; of the reading goroutine alone
-	kept  bool // another worker has kept it alive: it begins with a request like any
+	moved atomic.Bool // to another worker, or about to be
+	kept  bool        // another worker has kept it alive: it begins with a request like any
 
 	// held has the head of a response that goes with its body, by SendBy; nil: writes go out.
 	held atomic.Pointer[[]byte]
@@ -53,6 +53,9 @@ func connState(nc net.Conn, s http.ConnState) {
 	}
 	if c, ok := nc.(*conn); ok {
 		c.state.Store(int32(s))
+		if s == http.StateIdle {
+			c.rest.deadlines.Store(0)
+		}
 	}
 }
 
@@ -147,10 +150,10 @@ func (c *conn) Close() error {
 
 // discard reads what has come and nobody will look at. A connection that is closed with bytes
 // unread is reset, and the client may find the reset before the answer (RFC 9112, 9.6): to a
-// request that is malformed, behind which it has sent others. Another connection may be in
-// another process's hands as well.
+// request that is malformed, behind which it has sent others. What has come on one that is
+// in another's hands is not ours.
 func (c *conn) discard() {
-	if !c.refused.Load() || c.hijacked() {
+	if !c.refused.Load() || c.moved.Load() || c.hijacked() {
 		return
 	}
 	raw, err := c.SyscallConn()

@@ -19,6 +19,8 @@ type rest struct {
 
 	mu       sync.Mutex // held over the setting of a deadline
 	deadline time.Time  // for reading, as net/http has set it
+
+	deadlines atomic.Int32 // how many it has set since the last answer
 }
 
 const (
@@ -51,11 +53,17 @@ func (e *Engine) handsOver(r *http.Request) bool {
 
 // handedOver gives c away, if that is what is to be done.
 func (c *conn) handedOver() bool {
-	if !c.moved {
-		give := c.engine.giving.Load()
-		c.moved = give != nil && (*give)(c.Conn)
+	if c.moved.Load() {
+		return true // net/http may ask again after the end
 	}
-	return c.moved // net/http may ask again after the end
+	give := c.engine.giving.Load()
+	if give == nil {
+		return false
+	}
+	c.moved.Store(true) // from the moment on when somebody else may read
+	gone := (*give)(c.Conn)
+	c.moved.Store(gone)
+	return gone
 }
 
 // startle interrupts a Read at rest.
@@ -80,7 +88,9 @@ func (c *conn) atRest(p []byte) bool {
 	case http.StateNew:
 		return !c.read
 	case http.StateIdle:
-		return len(p) == bufferSize && !c.unanswered.Load()
+		// net/http sets one deadline for the wait, and the next one when a request has begun. Its
+		// buffer may be empty then as well: it had the first lines together with the request before.
+		return len(p) == bufferSize && !c.unanswered.Load() && c.rest.deadlines.Load() == 1
 	}
 	return false
 }
@@ -131,6 +141,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.rest.mu.Lock()
 	defer c.rest.mu.Unlock()
 	c.rest.deadline = t
+	c.rest.deadlines.Add(1)
 	return c.Conn.SetReadDeadline(t)
 }
 
@@ -139,5 +150,6 @@ func (c *conn) SetDeadline(t time.Time) error {
 	c.rest.mu.Lock()
 	defer c.rest.mu.Unlock()
 	c.rest.deadline = t
+	c.rest.deadlines.Add(1)
 	return c.Conn.SetDeadline(t)
 }

@@ -165,7 +165,12 @@ func TestHandOver(t *testing.T) {
 	half.send(getX[10:])
 	half.answered("a /x")
 	late.send(getX[1:])
-	late.answered("a /x")
+	// Its first byte moves with the connection where nobody has read it so far.
+	if r, err := http.ReadResponse(late.r, nil); err != nil || r.StatusCode != 200 {
+		t.Errorf("%v, %v, want an answer", r, err)
+	} else if body, err := io.ReadAll(r.Body); err != nil || !strings.HasSuffix(string(body), " /x") {
+		t.Errorf("%q, %v, want an answer", body, err)
+	}
 	for _, c := range []*client{fresh, idle} {
 		c.send(getX)
 		c.answered("b /x")
@@ -189,6 +194,25 @@ func TestHandOver(t *testing.T) {
 			t.Fatalf("%d connections are left", a.Connections())
 		}
 	}
+}
+
+// A request whose first lines have come with the request before keeps its connection: net/http
+// has them, and an empty buffer.
+func TestHandOverBetweenLines(t *testing.T) {
+	a, b := serveBoth(t)
+	c := a.dial(t)
+	c.send(getX + "GET /y HTTP/1.1\r\n")
+	c.answered("a /x")
+	a.HandOver(func(nc net.Conn) bool { return b.take(t, nc) })
+	c.send("Host: h\r\n\r\n")
+	c.answered("a /y")
+	for end := time.Now().Add(patience); a.Connections() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection has not moved after that")
+		}
+	}
+	c.send(getX)
+	c.answered("b /x")
 }
 
 // Where nobody takes a connection it is served, and ends with its answer as it would have.

@@ -112,13 +112,20 @@ func (srv *Server) openStream(t *webTransport, in *packetReader, r *http.Request
 		srv.refuseStream(r, t.remote, refused, nil)
 		return
 	}
+	full := func(err error) {
+		srv.options.Logger.Warn("engine.io request refused", "reason", err, "transport", WebTransport, "remote", t.remote)
+		srv.refused(func() *http.Request { return r }, err)
+	}
+	if err := srv.room(); err != nil {
+		full(err)
+		return
+	}
 	s := srv.newSession(r, Revision4, value)
 	s.head, s.conn = newHandshake(r), t
 	// The open packet comes first, whatever others send to the session from now on.
 	t.control(s, packet{PacketOpen, Message{Data: srv.open(s, false)}})
 	if err := srv.add(s); err != nil {
-		srv.options.Logger.Warn("engine.io request refused", "reason", err, "remote", t.remote)
-		srv.refused(func() *http.Request { return r }, err)
+		full(err)
 		return
 	}
 	t.expect(0)
@@ -176,7 +183,11 @@ var errUpgraded = errors.New("the session has been upgraded, or is about to be")
 
 // refuseStream notes why a session of WebTransport ends, which its client is not told.
 func (srv *Server) refuseStream(r *http.Request, remote string, e *Error, err error) {
-	srv.options.Logger.Info("engine.io request refused", "code", e.Code, "reason", e.Message, "transport", WebTransport, "remote", remote, "error", err)
+	log := srv.options.Logger
+	if err != nil {
+		log = log.With("error", err)
+	}
+	log.Info("engine.io request refused", "code", e.Code, "reason", e.Message, "transport", WebTransport, "remote", remote)
 	if r != nil {
 		srv.refused(func() *http.Request { return r }, e)
 	}

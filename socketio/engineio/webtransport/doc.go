@@ -11,7 +11,7 @@
 // A page connects to the host and port that it polls, so the UDP port has the number of the
 // TCP port, or a proxy in front makes it so.
 //
-// It is WebTransport over HTTP/3 (draft-ietf-webtrans-http3) as the browsers of today speak
-// it: what is of QUIC (RFC 9000), HTTP/3 (RFC 9114) and the extended CONNECT (RFC 9220) is
-// quic-go's and webtransport-go's. Other requests of HTTP/3 get 404.
+// It is WebTransport over HTTP/3 (draft-ietf-webtrans-http3), tested with Chromium. What is
+// of QUIC (RFC 9000), HTTP/3 (RFC 9114) and the extended CONNECT (RFC 9220) is quic-go's and
+// webtransport-go's. Other requests of HTTP/3 get 404.
 package webtransport

@@ -40,16 +40,21 @@ type encoded struct {
 	frames []byte
 }
 
-// encode returns p in the forms that other workers want, adapter.WireForm first; nothing
-// where they do not want that.
+// largest is about how many bytes an event may have in all its forms. Of what would have
+// more only adapter.WireForm goes, or as many as fit: a broker bounds its messages, NATS by
+// 1 MB.
+const largest = 256 << 10
+
+// encode returns p in adapter.WireForm and the other forms that other workers want; nothing
+// where they want none.
 func (a *Adapter) encode(p *adapter.Packet) (all []encoded, size int) {
 	e, ok := a.handler.(adapter.Encoder)
 	wanted := a.forms.others.Load()
-	if !ok || wanted&(1<<adapter.WireForm) == 0 {
+	if !ok || wanted == 0 {
 		return nil, 0
 	}
 	for f := range adapter.Form(adapter.MaxForms) {
-		if wanted&(1<<f) == 0 {
+		if f != adapter.WireForm && wanted&(1<<f) == 0 || len(all) > 0 && size+len(all[0].frames) > largest {
 			continue
 		}
 		w := e.Encode(p, f)

@@ -110,6 +110,13 @@ func TestForms(t *testing.T) {
 	if len(handlers[0].encoded) != 0 {
 		t.Errorf("encoded for nobody: %v", handlers[0].encoded)
 	}
+	odd, _, own := workers(2, adapter.NewMemory)
+	only := &former{id: "only", form: 2}
+	odd[1].Add(only)
+	emit(t, odd[0], false)
+	if p := only.got[0]; !slices.Equal(own[0].encoded, []adapter.Form{0, 2}) || p.Shipped(2) == nil || string(p.Data) != `["x"]` {
+		t.Errorf("encoded %v for a client of form 2", own[0].encoded)
+	}
 	sockets := []*former{{form: 0}, {form: 1}, {form: 6}, {form: 7}, {form: adapter.MaxForms}}
 	for i, s := range sockets {
 		s.id = adapter.SocketID(fmt.Sprint("socket", i))
@@ -158,6 +165,24 @@ func TestForms(t *testing.T) {
 	emit(t, other, false)
 	if want := []adapter.Form{0, 1, 6, 7}; !slices.Equal(handlers[0].encoded, want) {
 		t.Errorf("encoded %v, want %v", handlers[0].encoded, want)
+	}
+}
+
+// What is large goes in one form.
+func TestFormsOfWhatIsLarge(t *testing.T) {
+	for size, want := range map[int]int{80 << 10: 3, 100 << 10: 2, 200 << 10: 1, 1 << 20: 1} {
+		all, lines, _ := workers(2, adapter.NewMemory)
+		s := &former{id: "s"}
+		all[1].Add(s)
+		all[1].Add(&former{id: "t", form: 1})
+		all[1].Add(&former{id: "u", form: 2})
+		emit(t, all[0], false, make([]byte, size))
+		if got := len(lines[0].sent[0]) / size; got != want {
+			t.Errorf("an event of %d bytes goes in %d forms, want %d", size, got, want)
+		}
+		if len(s.got) != 1 || len(s.got[0].Attachments[0]) != size {
+			t.Errorf("an event of %d bytes has not come", size)
+		}
 	}
 }
 

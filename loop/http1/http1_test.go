@@ -70,6 +70,7 @@ var differs = enginetest.Differences{
 		"100-Continue, among others":     `200 length 7 "\"hello\""|open`,
 		"100-continue, and nobody reads": `200 length 0 ""|open`,
 	},
+	"a body that has not come":                 {"a body that nobody reads, and that does not come": `200 length 0 ""|closed`},
 	"a response without Content-Length":        {"an answer that is long to one engine": `200 length 3000 3000 bytes|open`},
 	"an app that writes more than it declared": {"more than declared": `200 length 2 "ab"|open`},
 	"an app that sets what is the connection's": {

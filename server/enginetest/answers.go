@@ -115,6 +115,7 @@ var exchanges = []struct {
 	{"a body in chunks", post("/read", "Transfer-Encoding: chunked", "5\r\nhello\r\n0006\r\n world\r\n0\r\n\r\n"), `200 length 13 close "\"hello world\""|closed`},
 	{"a body in chunks, to who asks for the end", post("/read", "Transfer-Encoding: Chunked\r\nConnection: close", "A;x=y\r\n0123456789\r\n0\r\n\r\n"), `200 length 12 close "\"0123456789\""|closed`},
 	{"a body that nobody reads", post("/nothing", "Content-Length: 5", "hello"), `200 length 0 ""|open`},
+	{"a body that nobody reads, and that does not come", post("/nothing", "Content-Length: 5", "hel"), `200 length 0 close ""|closed`},
 	{"a body in chunks that nobody reads", post("/nothing", "Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"), `200 length 0 close ""|closed`},
 	{"a long body that nobody reads", post("/nothing", "Content-Length: 600000", strings.Repeat("x", 600000)) + get("/smuggled"), `200 length 0 close ""|closed`},
 	{"a body that is read late", post("/early", "Content-Length: 5", "hello"), `200 chunked "early, \"\" true"|open`},

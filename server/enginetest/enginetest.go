@@ -105,6 +105,16 @@ func (e engine) checkDifferences(t *testing.T) {
 	for _, x := range badInput {
 		known[x.name] = true
 	}
+	_, section, _ := strings.Cut(string(page), "## Where the engines differ")
+	for line := range strings.Lines(section) {
+		shown := len(e.differs) == 0 || !strings.HasPrefix(line, "| ") || strings.Contains(line, "| net/http | event loop |")
+		for row := range e.differs {
+			shown = shown || strings.HasPrefix(line, "| "+row)
+		}
+		if !shown {
+			t.Errorf("no case shows what docs/backends.md says: %s", line)
+		}
+	}
 	for row, cases := range e.differs {
 		if !strings.Contains(string(page), "\n| "+row) {
 			t.Errorf("docs/backends.md has no row %q", row)

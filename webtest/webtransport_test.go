@@ -128,9 +128,10 @@ func TestWebTransport(t *testing.T) {
 	}
 }
 
-// An upgrade that reaches another worker than that of its session goes on there.
+// An upgrade that reaches another worker than that of its session goes on there. When workers
+// are replaced, clients have missed nothing.
 func TestWebTransportSiblings(t *testing.T) {
-	p, hash := startWebTransport(t, 2, "--log-level", "debug")
+	p, hash := startWebTransport(t, 2, "--log-level", "debug", "--socketio-recovery", "1m")
 	back := false
 	runChromium(t, p, hash, "siblings", func(step string, in io.Writer) {
 		switch step {

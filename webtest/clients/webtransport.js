@@ -25,9 +25,10 @@ function setUp([url, hash]) {
       transports, forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, timeout: 5000,
       transportOptions: { webtransport: { serverCertificateHashes } },
     });
-    const c = { socket, counted: [], reasons: [] };
+    const c = { socket, counted: [], reasons: [], said: [], lost: 0 };
     const i = clients.push(c) - 1;
     socket.on('counted', (n) => c.counted.push(n));
+    socket.on('said', (n) => c.said.push(n));
     socket.on('question', (n, ack) => ack(n + 1));
     socket.on('disconnect', (reason) => c.reasons.push(reason));
     let began;
@@ -37,6 +38,7 @@ function setUp([url, hash]) {
       socket.once('connect_error', (e) => no(new Error(transports + ': ' + e.message + ' ' + e.description)));
     }), 'connection by ' + transports);
     c.began = began;
+    socket.on('connect', () => { if (!socket.recovered) c.lost++; });
     return i;
   };
   window.client = (i) => clients[i];
@@ -132,7 +134,16 @@ async function siblings(page) {
   }, upgrade.toString());
   for (const one of all) assert.deepStrictEqual(one, { began: 'polling', transport: 'webtransport', counted: 200, ordered: true });
   step('upgraded');
-  // Each worker is replaced, one after the other: whom it served or relayed comes back.
+  // Each worker is replaced, one after the other: whom it served or relayed comes back, and
+  // has what was said meanwhile.
+  await page.evaluate(() => {
+    let next = 0;
+    const talk = setInterval(() => {
+      const there = clients.filter((c) => c.socket.connected);
+      if (there.length > 0) there[next % there.length].socket.emit('say', next++);
+    }, 5);
+    window.quiet = () => clearInterval(talk);
+  });
   for (const which of ['first', 'second']) {
     step(which);
     await page.waitForFunction((name) => window[name], which, { polling: 50 });
@@ -149,6 +160,16 @@ async function siblings(page) {
     }
   })));
   assert.deepStrictEqual(echoed, Array.from(echoed.keys()));
+  await page.evaluate(() => quiet());
+  await page.waitForFunction(() => new Set(clients.map((c) => c.said.length)).size === 1, null, { polling: 50 }).catch(() => {});
+  const said = await page.evaluate(() => clients.map((c) => ({ said: c.said.length, all: [...new Set(c.said)].sort((a, b) => a - b).join(), lost: c.lost })));
+  console.log(JSON.stringify({ step: `${said[0].said} events` }));
+  assert.ok(said[0].said > 10);
+  for (const one of said) {
+    assert.strictEqual(one.lost, 0, 'a session has not been recovered');
+    assert.strictEqual(one.all, said[0].all, 'a client has missed something');
+    assert.strictEqual(one.said, one.all.split(',').length, 'something came twice');
+  }
   step('back');
 }
 

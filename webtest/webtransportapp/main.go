@@ -45,6 +45,7 @@ func (App) RegisterSocketIO(io *socketio.Server) {
 		}
 		return nil
 	})
+	io.On("say", func(n int) error { return io.Emit("said", n) })
 	io.On("transport", func(s *socketio.Socket) string { return string(s.Session().Transport()) })
 	io.On("pid", func() int { return os.Getpid() })
 	io.On("throw me out", func(s *socketio.Socket) error {

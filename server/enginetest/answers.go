@@ -14,10 +14,13 @@ import (
 
 // exchanges is what a client sends, and what it gets back. The app is testapp.
 //
-// An answer is a line: HEAD, where that was asked for behind another request; the status; how the body's end is known (length N, chunked, end for the
-// end of the connection, none); "close" where the answer says that it is the last one; the fields
-// that are the app's; the body, and "cut" where it broke off. Behind the last one is what becomes
-// of the connection: "open" if it serves another request, "closed" if it ends without a word.
+// An answer is a line: HEAD, where that was asked for behind another request; the status; how
+// the body's end is known (length N, chunked, end for the end of the connection, none); "close"
+// where the answer says that it is the last one; the fields that are the app's; the body, and
+// "cut" where it broke off. In place of all that "refused" stands for what an engine says of a
+// bad request, "version" asks for the protocol's, and "malformed" is no answer. Behind the last
+// one is what becomes of the connection: "open" if it serves another request, "closed" if it
+// ends without a word.
 var exchanges = []struct {
 	name, send, want string
 }{
@@ -344,7 +347,7 @@ func (c *client) answer(method string) string {
 	if r.Close {
 		line += " close"
 	}
-	if r.StatusCode == 200 && r.Header.Get("Content-Type") == "" && len(body) > 0 || r.StatusCode == 200 && len(r.TransferEncoding) > 0 && r.Header.Get("Content-Type") == "" {
+	if r.StatusCode == 200 && r.Header.Get("Content-Type") == "" && (len(body) > 0 || len(r.TransferEncoding) > 0) {
 		r.Header.Set("Content-Type", "none")
 	}
 	line += fields(r.Header)

@@ -3,6 +3,7 @@ package python
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/chaussette/chaussette/app/python/marshal"
 )
@@ -20,6 +21,7 @@ func readHead(d *marshal.Decoder, a *Answer, fields []Field) ([]Field, error) {
 	}
 	n, mark := d.List()
 	first := len(fields)
+	length := -1 // of the fields, the Content-Length
 	for range n {
 		two, mark, ok := d.Items()
 		if !ok {
@@ -44,6 +46,12 @@ func readHead(d *marshal.Decoder, a *Answer, fields []Field) ([]Field, error) {
 			err = fmt.Errorf("header name %q holds characters that HTTP does not allow", name)
 		case !validValue(value):
 			err = fmt.Errorf("header %s holds control characters: %q", name, value)
+		}
+		if len(name) == len("Content-Length") && strings.EqualFold(name, "Content-Length") {
+			if length >= 0 && fields[length].Value != value {
+				err = fmt.Errorf("the Content-Length is %q and %q", fields[length].Value, value)
+			}
+			length = len(fields)
 		}
 		fields = append(fields, Field{name, value})
 	}

@@ -130,6 +130,8 @@ var rules = []struct {
 	{"GET", "/header?noname", 500, "Internal Server Error\n"},
 	{"GET", "/header?colon", 500, "Internal Server Error\n"},
 	{"GET", "/header?namelf", 500, "Internal Server Error\n"},
+	{"GET", "/header?lengths", 500, "Internal Server Error\n"},
+	{"GET", "/header?lengthtwice", 200, "body"},
 	{"GET", "/header?list", 200, "body X=a"},
 	{"GET", "/header?empty", 200, "body X="},
 	{"GET", "/header?latin", 200, "body X=\xe9"},

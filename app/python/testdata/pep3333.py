@@ -223,6 +223,8 @@ def do_header(environ, start_response, query):
         "empty": [("X", "")],
         "latin": [("X", "\xe9")],
         "twice": [("X", "1"), ("x", "2")],
+        "lengths": [("Content-Length", "4"), ("content-length", "5")],
+        "lengthtwice": [("Content-Length", "4"), ("content-length", "4")],
         "hop": [("X", "kept"), ("Transfer-Encoding", "chunked"), ("Connection", "keep-alive"), ("Upgrade", "x")],
     }[query]
     start_response("200 OK", headers)

@@ -40,10 +40,10 @@ type Reloader interface {
 	Reload(ctx context.Context) error
 }
 
-// Bounded is an App that runs at most Concurrency requests at once by itself, and keeps the
-// others waiting at no cost, as a Python app on a pool of threads does. 0 is no bound.
+// Bounded is an App that bounds itself how many requests run and wait, as a Python app on a
+// pool of threads does, where they wait at no cost: those beyond are refused. 0 is no bound.
 type Bounded interface {
-	Concurrency() int
+	Pending() int
 }
 
 // Start calls a's Start, where it has one.
@@ -78,10 +78,10 @@ func Failed(a App) <-chan error {
 	return nil
 }
 
-// Concurrency is a's, or 0 where it has no bound of its own.
-func Concurrency(a App) int {
+// Pending is a's, or 0 where it has no bound of its own.
+func Pending(a App) int {
 	if b, ok := a.(Bounded); ok {
-		return b.Concurrency()
+		return b.Pending()
 	}
 	return 0
 }

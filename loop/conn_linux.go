@@ -323,6 +323,24 @@ func (c *Conn) BriefLocked(on bool) {
 	}
 }
 
+// ReadLocked reads into b what has come, for the Owner of a Conn that is paused, while nobody
+// else reads (see ReadingLocked). Nothing is 0 and unix.EAGAIN. 0 without an error is the end,
+// which, as any other error, the loop finds itself after ResumeLocked.
+func (c *Conn) ReadLocked(b []byte) (int, error) {
+	if c.fd < 0 || c.bits&cut != 0 {
+		return 0, ErrClosed
+	}
+	if len(b) == 0 {
+		return 0, unix.EAGAIN
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	c.read = c.loop.clock()
+	return int(n), nil
+}
+
 // BusyLocked reports whether what comes cannot be seen, since Data runs or is not wanted.
 func (c *Conn) BusyLocked() bool { return c.bits&(busy|claimed|paused) != 0 || c.cork != nil }
 

@@ -44,8 +44,8 @@ type Backend struct {
 var backends = []Backend{
 	{Name: "http", Aliases: []string{"wsgiref"}, Engine: EngineStd, Python: python.Serial,
 		Help: "streaming; Python: one request at a time (the default)"},
-	{Name: "waitress", Engine: EngineStd, Buffered: true, Python: python.Threads,
-		Help: "request and response buffered, a slow client never holds the app; Python: threads"},
+	{Name: "waitress", Engine: EngineLoop, Buffered: true, Python: python.Threads,
+		Help: "event loop, request and response buffered: a slow client never holds the app; Python: threads"},
 	{Name: "gevent", Engine: EngineStd, Python: python.Gevent,
 		Help: "streaming; Python: a greenlet a request"},
 	{Name: "eventlet", Engine: EngineStd, Python: python.Eventlet,

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 
+	"github.com/chaussette/chaussette/app"
 	"github.com/chaussette/chaussette/listener"
 	"github.com/chaussette/chaussette/loop"
 	"github.com/chaussette/chaussette/loop/http1"
@@ -27,11 +28,11 @@ func (w *Worker) newLoopEngine(handler http.Handler, s *sockets, k *kin) (engine
 	if s != nil && s.io != nil {
 		first = append(first, newSocketIODirect(s.io, w.config.SocketIO.Engine.Path))
 	}
-	if app, ok := w.app.(http1.Direct); ok {
+	if direct, ok := w.app.(http1.Direct); ok {
 		// The Handler's way is for what is large or slow, and waits for the app.
 		options.Goroutines = true
-		if w.config.Spawn == 0 {
-			first = append(first, app)
+		if w.config.Spawn == 0 || app.Pending(w.app) > 0 { // else the gate is the handler's
+			first = append(first, direct)
 		}
 	}
 	if len(first) > 0 {

@@ -31,6 +31,10 @@ func (f *flags) forPython(c *Config, name string, set *pflag.FlagSet) {
 	if o.Mode == python.Threads && c.Spawn > 0 {
 		o.Threads = c.Spawn
 	}
+	if o.Mode != python.Gevent && o.Mode != python.Eventlet && c.Spawn > 0 {
+		// The app itself keeps them waiting, and takes what waits in one go.
+		o.Pending = c.Spawn + max(c.SpawnQueue, 0)
+	}
 	o.HookOptions = hookOptions(set, name)
 	for _, hook := range []struct{ command, imported *string }{
 		{&c.PreHook, &o.PreHook}, {&c.PostHook, &o.PostHook},

@@ -185,14 +185,8 @@ func (w *Worker) closeApp() error {
 // handler is the app behind what the backend puts before it.
 func (w *Worker) handler() http.Handler {
 	h := http.Handler(w.app)
-	if w.config.Spawn > 0 {
-		running, queue := w.config.Spawn, w.config.SpawnQueue
-		if n := app.Concurrency(w.app); n > 0 && n <= running {
-			// The app itself keeps them waiting, and takes what waits in one go: only
-			// how many there may be is left to decide.
-			running, queue = running+queue, 0
-		}
-		h = gate.New(running, queue).Handler(h, func(r *http.Request) {
+	if w.config.Spawn > 0 && app.Pending(w.app) == 0 {
+		h = gate.New(w.config.Spawn, w.config.SpawnQueue).Handler(h, func(r *http.Request) {
 			w.log.Warn("a request is refused with 503: the queue is full", "method", r.Method, "path", r.URL.Path,
 				"spawn", w.config.Spawn, "spawn-queue", w.config.SpawnQueue)
 		})

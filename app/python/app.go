@@ -96,17 +96,8 @@ func (a *App) String() string {
 	return "python:" + a.name
 }
 
-// Concurrency is how many requests the app runs at once; 0 is no bound.
-func (a *App) Concurrency() int {
-	switch a.opts.Mode {
-	case Threads:
-		return a.opts.Threads
-	case Gevent, Eventlet:
-		return 0
-	default:
-		return 1
-	}
-}
+// Pending is how many requests may run and wait; 0 is no bound.
+func (a *App) Pending() int { return a.opts.Pending }
 
 // Failed has one value when the app can serve no longer: its child ended unasked, and
 // Options.ChildRestart is not set. The worker is expected to end as well.

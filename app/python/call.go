@@ -21,7 +21,8 @@ var (
 	ErrChild = errors.New("python: the child ended")
 	// ErrAborted is what a Sink gets where the app failed after its response began.
 	ErrAborted = errors.New("python: the app failed in the middle of its response")
-	// ErrBusy means that more requests are in flight than the pipe can number.
+	// ErrBusy means that as many requests are in flight as Options.Pending allows, or as the
+	// pipe can number.
 	ErrBusy = errors.New("python: too many requests in flight")
 
 	errFrameSize = errors.New("python: the child sent a frame longer than 16 MiB")

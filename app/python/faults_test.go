@@ -158,3 +158,24 @@ func TestLendLeaksNothing(t *testing.T) {
 		})
 	}
 }
+
+// A request too many is refused, and those before it are served.
+func TestPending(t *testing.T) {
+	for _, mode := range []python.Mode{python.Serial, python.Threads} { // on a loop, and not
+		t.Run(mode.String(), func(t *testing.T) {
+			s := serve(t, "apps:app", python.Options{Mode: mode, Threads: 1, Pending: 2})
+			var busy sync.WaitGroup
+			for range 2 {
+				busy.Go(func() { s.want("/sleep?1", 200, "slept") })
+			}
+			for s.InFlight() < 2 {
+				time.Sleep(time.Millisecond)
+			}
+			if status, _, header := s.get("/pid"); status != 503 || header.Get("Retry-After") == "" {
+				t.Errorf("%d %v", status, header)
+			}
+			busy.Wait()
+			s.want("/sleep?0", 200, "slept")
+		})
+	}
+}

@@ -133,7 +133,7 @@ func (x *exchange) serve(c *child) {
 		x.upload.lender, _ = x.r.Body.(bodyLender)
 	}
 	if x.call, err = c.submit(&req, x); err != nil {
-		x.unavailable()
+		x.refused(err)
 		return
 	}
 	if x.upload != nil {
@@ -188,6 +188,17 @@ func (x *exchange) await(c *child) bool {
 			return false
 		}
 	}
+}
+
+// refused answers for a child that did not take the request.
+func (x *exchange) refused(err error) {
+	if !errors.Is(err, ErrBusy) {
+		x.unavailable()
+		return
+	}
+	x.app.opts.Logger.Warn("a request is refused with 503: too many run and wait", "method", x.r.Method, "path", x.r.URL.Path)
+	x.w.Header().Set("Retry-After", "1")
+	x.fail(http.StatusServiceUnavailable, "The server is busy: too many requests are waiting.")
 }
 
 // unavailable answers for a child that has gone.

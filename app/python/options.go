@@ -17,6 +17,9 @@ type Options struct {
 	Mode Mode
 	// Threads is how many requests run at once in mode Threads. 0: 4.
 	Threads int
+	// Pending is how many requests may run and wait in the child; those beyond are answered
+	// with 503. 0: no bound.
+	Pending int
 	// NoMonkey leaves the standard library as it is in modes Gevent and Eventlet.
 	NoMonkey bool
 	// Arguments are sys.argv behind the program and the app's name.

@@ -70,6 +70,8 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 	switch {
 	case c.closed:
 		return nil, ErrChild
+	case c.opts.Pending > 0 && c.live >= c.opts.Pending:
+		return nil, ErrBusy
 	case len(c.ids) > 0:
 		call.id = c.ids[len(c.ids)-1]
 		c.ids = c.ids[:len(c.ids)-1]

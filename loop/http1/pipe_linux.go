@@ -102,18 +102,57 @@ func (x *Exchange) took(data []byte) {
 		p.signal()
 	}
 	if done {
-		x.receiving = false
-		if p := x.pipe; p != nil && p.paused {
-			p.paused = false // the next request is nobody's to ask for
-			c.io.ResumeLocked()
-		}
-		if c.bits&timed == 0 {
-			c.idleLocked()
-		}
-		if x.answered {
-			x.nextLocked()
-		}
+		x.receivedLocked()
 	}
+}
+
+// receivedLocked ends the reading of a body that is whole.
+func (x *Exchange) receivedLocked() {
+	c := x.conn
+	x.receiving = false
+	if p := x.pipe; p != nil && p.paused {
+		p.paused = false // the next request is nobody's to ask for
+		c.io.ResumeLocked()
+	}
+	if c.bits&timed == 0 {
+		c.idleLocked()
+	}
+	if x.answered {
+		x.nextLocked()
+	}
+}
+
+// readAhead is how much is read of a body for who asks for less, in bytes.
+const readAhead = 16 << 10
+
+// readLocked reads what has come of the body past the loop, which has paused: it is copied
+// once, to where it is wanted. Nothing is 0.
+func (x *Exchange) readLocked(b []byte) int {
+	c, p := x.conn, x.pipe
+	if !p.paused || p.dropped || !x.receiving || x.chunks != nil || c.bits&feeding != 0 || c.io.ReadingLocked() || c.more != nil {
+		return 0
+	}
+	into := b
+	if len(into) < readAhead/4 {
+		into = make([]byte, readAhead)
+	}
+	n, err := c.io.ReadLocked(into[:min(int64(len(into)), x.left)])
+	if n <= 0 || err != nil {
+		return 0
+	}
+	x.left -= int64(n)
+	x.got += int64(n)
+	p.asked = time.Now()
+	if len(into) > len(b) {
+		p.b = into[:n]
+		n = copy(b, p.b)
+		p.b = p.b[n:]
+	}
+	if x.left == 0 {
+		p.failDoneLocked()
+		x.receivedLocked()
+	}
+	return n
 }
 
 func (p *pipe) failDoneLocked() {
@@ -155,7 +194,7 @@ func (x *Exchange) stream(head *Head, raw, b []byte) []byte {
 	x.head, x.raw = nil, nil
 	c.io.Lock()
 	x.receiving = true
-	c.io.BriefLocked(false)
+	c.io.BriefLocked(x.chunks == nil) // what is left is read by who wants it
 	c.bits &^= timed
 	c.io.Unlock()
 	c.io.SetDeadline(c.server.options.Limits.BodyTimeout)
@@ -215,6 +254,12 @@ func (w *response) readPipe(b []byte) (int, error) {
 			c.io.Unlock()
 			w.bodyFailed(err)
 			return 0, err
+		}
+		if deadline := w.readDeadline.Load(); deadline == 0 || time.Now().UnixNano() < deadline {
+			if n := x.readLocked(b); n > 0 {
+				c.io.Unlock()
+				return n, nil
+			}
 		}
 		if p.asks {
 			p.asks = false

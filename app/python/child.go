@@ -307,34 +307,39 @@ func (c *child) signal(sig syscall.Signal) {
 // not sent.
 func (c *child) watch() {
 	const first, last = 5 * time.Millisecond, time.Second
-	timer := time.NewTimer(0)
-	<-timer.C
+	const idleLooks = 10 // then it waits to be told: a request after a pause wakes it, not each
+	timer := time.NewTimer(first)
 	defer timer.Stop()
-	patience := first
+	patience, idle := first, 0
 	var seen uint64
 	for {
-		c.mu.Lock()
-		busy := c.live > 0
-		c.mu.Unlock()
-		if !busy {
-			patience = first
-			select {
-			case <-c.begun:
-			case <-c.exited:
-				return
-			}
-		}
-		timer.Reset(patience)
 		select {
 		case <-timer.C:
 		case <-c.exited:
 			return
 		}
-		if now := c.reads.Load(); now != seen {
-			seen, patience = now, first
-			continue
+		c.mu.Lock()
+		busy := c.live > 0
+		c.mu.Unlock()
+		now := c.reads.Load()
+		switch {
+		case !busy && idle < idleLooks:
+			idle++
+			patience = first
+		case !busy:
+			select {
+			case <-c.begun:
+			case <-c.exited:
+				return
+			}
+			idle, patience = 0, first
+		case now != seen:
+			idle, patience = 0, first
+		default:
+			_, _ = c.wake.Write([]byte{'.'})
+			patience = min(2*patience, last)
 		}
-		_, _ = c.wake.Write([]byte{'.'})
-		patience = min(2*patience, last)
+		seen = now
+		timer.Reset(patience)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,27 @@ var examples = map[string]struct {
 	"acks":   {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
 	"auth":   {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
 	"binary": {"socketio", answers("/socket.io/?EIO=4&transport=polling", `0{"sid":`)},
+	"namespaces": {"socketio", func(t *testing.T, pool *webtest.Pool) {
+		c := wstest.Dial(t, address(pool), wstest.Handshake{Path: "/socket.io/?EIO=4&transport=websocket"})
+		// What is sent to one namespace may overtake what is sent to another.
+		await := func(wants ...string) {
+			t.Helper()
+			for len(wants) > 0 {
+				f, err := c.Next()
+				if err != nil {
+					t.Fatalf("no %q: %v", wants, err)
+				}
+				wants = slices.DeleteFunc(wants, func(want string) bool { return strings.HasPrefix(string(f.Payload), want) })
+			}
+		}
+		for _, packet := range []string{"40", "40/table-7,", "40/staff,", `42/table-7,["say","good evening"]`, `42/staff,["serve",7,"soup"]`} {
+			c.Frames(wstest.F(wstest.Text, packet))
+		}
+		await(`42["tables",["/table-7"]]`, `42/table-7,["said"`, `42/table-7,["served","soup"]`)
+		c.Frames(wstest.F(wstest.Text, "40/table,"))
+		await(`44/table,{"message":"Invalid namespace"`)
+		c.Bye()
+	}},
 	"websocket": {"websocket", func(t *testing.T, pool *webtest.Pool) {
 		c := wstest.Dial(t, address(pool), wstest.Handshake{})
 		c.Frames(wstest.F(wstest.Text, "one"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -41,17 +42,39 @@ func NewServer(options *Options) *Server {
 }
 
 // Of returns the namespace of this name, which begins with a slash, and makes it if it is
-// not there: from then on clients may connect to it.
+// not there: from then on clients may connect to it. One whose name a pattern of before says
+// yes to belongs to that, as if a client had connected.
 func (srv *Server) Of(name string) *Namespace {
 	if name == "" || name[0] != '/' {
 		name = "/" + name
 	}
+	srv.mu.RLock()
+	n, patterns := srv.namespaces[name], srv.patterns
+	srv.mu.RUnlock()
+	if n != nil {
+		return n
+	}
+	var parent *Namespace
+	if i := slices.IndexFunc(patterns, func(p *Namespace) bool { return p.match(name) }); i >= 0 {
+		parent = patterns[i]
+	}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	return srv.makeLocked(name, parent)
+}
+
+// makeLocked returns the namespace of a name, made as a pattern's, or where parent is nil as
+// one of its own, unless it is there.
+func (srv *Server) makeLocked(name string, parent *Namespace) *Namespace {
 	if n := srv.namespaces[name]; n != nil {
 		return n
 	}
-	n := srv.newNamespace(name, &handlers{})
+	h := &handlers{}
+	if parent != nil {
+		h = parent.handlers
+	}
+	n := srv.newNamespace(name, h)
+	n.parent = parent
 	srv.namespaces[name] = n
 	return n
 }
@@ -85,14 +108,8 @@ func (srv *Server) namespace(name string) *Namespace {
 		}
 		srv.mu.Lock()
 		defer srv.mu.Unlock()
-		if n := srv.namespaces[name]; n != nil {
-			n.sockets.Add(1)
-			return n
-		}
-		n := srv.newNamespace(name, p.handlers)
-		n.parent = p
+		n := srv.makeLocked(name, p)
 		n.sockets.Add(1)
-		srv.namespaces[name] = n
 		return n
 	}
 	return nil

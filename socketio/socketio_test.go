@@ -203,6 +203,18 @@ func TestMiddlewareAndNamespaces(t *testing.T) {
 	}
 	c.send(`42/room-1,1["name"]`)
 	c.want(`43/room-1,1["/room-1"]`)
+	// One that is asked for before anybody has come is the pattern's as well.
+	early := io.Of("/room-2")
+	c.send("40/room-2,")
+	if p := c.next(); !strings.HasPrefix(p, `40/room-2,{"sid":`) {
+		t.Error(p)
+	}
+	c.send(`42/room-2,1["name"]`)
+	c.want(`43/room-2,1["/room-2"]`)
+	if early != io.Of("/room-2") || len(early.Sockets()) != 1 {
+		t.Error("there are two of them")
+	}
+	c.send("41/room-2,")
 	if err := pattern.Emit("to all"); err != nil {
 		t.Error(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -28,6 +29,10 @@ func (x *exchange) readBody(req *Request) (*requestBody, error) {
 		req.Body = make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, req.Body)
 		return body, err
+	}
+	if kept, ok := r.Body.(interface{ File() *os.File }); ok && kept.File() != nil {
+		req.File = kept.File()
+		return body, nil
 	}
 	req.Stream = true
 	return body, nil

@@ -37,6 +37,9 @@ type Request struct {
 	Body []byte
 	// Stream says that the body comes by Call.Send instead.
 	Stream bool
+	// File has the body instead, from its offset to its end. It stays the caller's, and the
+	// child reads it by itself.
+	File *os.File
 }
 
 // Field is a header of a response, as the app wrote it.
@@ -226,7 +229,7 @@ func appendItem(b []byte, id uint32, r *Request) []byte {
 	b = marshal.AppendInt(marshal.AppendTuple(b, 3), int32(id))
 	b = marshal.CloseDict(append(b, r.Environ.b...))
 	switch {
-	case r.Stream:
+	case r.Stream, r.File != nil:
 		return marshal.AppendInt(b, -1)
 	case len(r.Body) == 0:
 		return marshal.AppendNone(b)

@@ -37,6 +37,7 @@
 //	11 lend      to child   answers 22: u32 flags (1 granted, 2 chunked), then the head
 //	12 lend body to child   u32 flags (4 to the end), u32 patience in ms, u64 limit, then
 //	                        what was read already
+//	13 kept      to child   as 10; the body is a file, whose descriptor was sent before
 //	16 start     to worker  marshal: [(status, headers)], the body follows
 //	17 file      to worker  u64 offset, u64 length, then as start; the body is bytes of a
 //	                        file, whose descriptor was sent before; the request is over

@@ -22,6 +22,7 @@ const (
 	kindOpen
 	kindLend
 	kindLendBody
+	kindKept
 )
 
 const (

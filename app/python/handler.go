@@ -128,11 +128,19 @@ func (x *exchange) serve(c *child) {
 		return
 	}
 	x.environ(env, body)
+	if req.File != nil {
+		if x.call, err = c.submit(&req, x); errors.Is(err, ErrNotLent) {
+			req.File, req.Stream = nil, true // its bytes go, then
+		}
+	}
 	if req.Stream {
 		x.upload = newUpload(body)
 		x.upload.lender, _ = x.r.Body.(bodyLender)
 	}
-	if x.call, err = c.submit(&req, x); err != nil {
+	if req.File == nil {
+		x.call, err = c.submit(&req, x)
+	}
+	if err != nil {
 		x.refused(err)
 		return
 	}

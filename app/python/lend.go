@@ -285,6 +285,22 @@ func (c *child) passLocked(fd int) error {
 	}
 }
 
+// passFileLocked is passLocked for a file that has a request's body.
+func (c *child) passFileLocked(f *os.File) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	passErr := ErrNotLent
+	if err := raw.Control(func(fd uintptr) { passErr = c.passLocked(int(fd)) }); err != nil {
+		return err
+	}
+	if passErr != nil {
+		return ErrNotLent // as many are on their way as the system allows
+	}
+	return nil
+}
+
 // receivedFile takes the descriptor that the child has sent before a frame; nil where it did
 // not come through.
 func (c *child) receivedFile() *os.File {

@@ -72,12 +72,18 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		return nil, ErrChild
 	case c.opts.Pending > 0 && c.live >= c.opts.Pending:
 		return nil, ErrBusy
+	case len(c.ids) == 0 && len(c.calls) > maxID:
+		return nil, ErrBusy
+	case r.File != nil:
+		if err := c.passFileLocked(r.File); err != nil {
+			return nil, err
+		}
+	}
+	switch {
 	case len(c.ids) > 0:
 		call.id = c.ids[len(c.ids)-1]
 		c.ids = c.ids[:len(c.ids)-1]
 		c.calls[call.id] = call
-	case len(c.calls) > maxID:
-		return nil, ErrBusy
 	default:
 		call.id = uint32(len(c.calls))
 		c.calls = append(c.calls, call)
@@ -88,9 +94,13 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		default:
 		}
 	}
-	if r.Stream {
+	if r.Stream || r.File != nil {
 		begin := len(c.out)
-		c.out = appendHeader(c.out, kindOpen, call.id, 0)
+		k := kindOpen
+		if r.File != nil {
+			k = kindKept
+		}
+		c.out = appendHeader(c.out, k, call.id, 0)
 		c.out = appendItem(c.out, call.id, r)
 		binary.LittleEndian.PutUint32(c.out[begin:], uint32(len(c.out)-begin-headerSize))
 		c.batch = -1

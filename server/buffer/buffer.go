@@ -28,12 +28,8 @@ type Buffer struct {
 	size   int64
 }
 
-// pool keeps the memory of small buffers, and large that of larger ones, in which two runs
-// of the collector without a use leave nothing: an upload does not cost a mebibyte for ever.
-var (
-	pool  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-	large = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, InMemory)) }}
-)
+// pool keeps the memory of small buffers.
+var pool = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const pooled = 64 << 10
 
@@ -60,50 +56,11 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.memory.Write(p)
 }
 
-// Expect says how many bytes are to come, before the first.
-func (b *Buffer) Expect(n int64) {
-	if b.memory == nil && n > pooled {
-		b.memory = large.Get().(*bytes.Buffer)
-	}
-}
-
-// ReadFrom reads r to its end, into memory without a copy in between. The error is r's,
-// or Write's.
-func (b *Buffer) ReadFrom(r io.Reader) (int64, error) {
-	if b.memory == nil {
-		b.memory = pool.Get().(*bytes.Buffer)
-	}
-	start := b.size
-	for b.file == nil && (b.Limit <= 0 || b.size+pooled <= b.Limit) && b.memory.Len() < InMemory {
-		if b.memory.Available() == 0 {
-			b.memory.Grow(bytes.MinRead)
-		}
-		p := b.memory.AvailableBuffer()
-		n, err := r.Read(p[:min(cap(p), pooled, InMemory-b.memory.Len())])
-		b.memory.Write(p[:n]) // where it is already
-		b.size += int64(n)
-		if err == io.EOF {
-			return b.size - start, nil
-		}
-		if err != nil {
-			return b.size - start, err
-		}
-	}
-	_, err := io.Copy(struct{ io.Writer }{b}, r)
-	return b.size - start, err
-}
-
 // spill opens the file that takes what comes from now on.
 func (b *Buffer) spill() error {
-	f, err := os.CreateTemp("", "chaussette-")
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	b.file = f
-	return nil
+	var err error
+	b.file, err = tempFile()
+	return err
 }
 
 // Reader returns a reader of all that has been written, from its start. Writing is over
@@ -126,11 +83,8 @@ func (b *Buffer) Reader() (io.Reader, error) {
 func (b *Buffer) Close() error {
 	if b.memory != nil {
 		b.memory.Reset()
-		switch size := b.memory.Cap(); {
-		case size <= pooled:
+		if b.memory.Cap() <= pooled {
 			pool.Put(b.memory)
-		case size <= 2*InMemory:
-			large.Put(b.memory)
 		}
 	}
 	b.memory = nil

@@ -167,33 +167,63 @@ func TestHandlerResponses(t *testing.T) {
 	}
 }
 
-func TestBufferReadFrom(t *testing.T) {
+// A request is whole whatever its size is and whatever it comes in, and in a file where it is not
+// small, for those who want one.
+func TestHandlerKeepsRequests(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	for _, size := range []int{0, 1, 100_000, buffer.InMemory, buffer.InMemory + 1, 3*buffer.InMemory + 7} {
-		for _, expected := range []int64{-1, int64(size)} {
-			var b buffer.Buffer
-			b.Expect(expected)
-			want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-			if n, err := b.ReadFrom(struct{ io.Reader }{bytes.NewReader(want)}); n != int64(size) || err != nil {
-				t.Errorf("ReadFrom of %d bytes = %d, %v", size, n, err)
-			}
-			r, err := b.Reader()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) || b.Size() != int64(size) {
-				t.Errorf("%d bytes came back as %d (Size %d), %v", size, len(got), b.Size(), err)
-			}
-			if err := b.Close(); err != nil {
-				t.Error(err)
+	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 100_000, buffer.InMemory, buffer.InMemory + 1, 3*buffer.InMemory + 7} {
+		for _, known := range []bool{false, true} {
+			for _, at := range []int{100, 1 << 20} {
+				want := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+				app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					file := r.Body.(interface{ File() *os.File }).File()
+					if (file != nil) != (size >= 64<<10) {
+						t.Errorf("%d bytes: a file is %t", size, file != nil)
+					}
+					got, err := io.ReadAll(r.Body)
+					if err != nil || !bytes.Equal(got, want) || r.ContentLength != int64(size) {
+						t.Errorf("%d bytes came back as %d (%d), %v", size, len(got), r.ContentLength, err)
+					}
+					if file == nil {
+						return
+					}
+					if info, err := file.Stat(); err != nil || info.Size() != int64(size) {
+						t.Errorf("%d bytes in a file of %d, %v", size, info.Size(), err)
+					}
+				})
+				r := httptest.NewRequest("POST", "/", &inParts{want, at})
+				if r.ContentLength = -1; known {
+					r.ContentLength = int64(size)
+				}
+				buffer.Handler(app, 0, slog.New(slog.DiscardHandler)).ServeHTTP(httptest.NewRecorder(), r)
 			}
 		}
 	}
-	b := buffer.Buffer{Limit: 100_000}
-	defer b.Close()
-	if _, err := b.ReadFrom(bytes.NewReader(make([]byte, 100_001))); !errors.Is(err, buffer.ErrFull) {
-		t.Errorf("ReadFrom over the limit: %v", err)
+	if left, _ := os.ReadDir(os.Getenv("TMPDIR")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
+	t.Setenv("TMPDIR", "/does/not/exist")
+	w := httptest.NewRecorder()
+	app := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("called with half a request") })
+	buffer.Handler(app, 0, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest("POST", "/", bytes.NewReader(make([]byte, buffer.InMemory+1))))
+	if w.Code != http.StatusBadRequest {
+		t.Errorf("without room: %d", w.Code)
+	}
+}
+
+// inParts is a reader of so many bytes at once.
+type inParts struct {
+	b  []byte
+	at int
+}
+
+func (r *inParts) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), r.at)], r.b)
+	r.b = r.b[n:]
+	return n, nil
 }
 
 // An app that sends a file has made all of its response: nothing is kept of it.

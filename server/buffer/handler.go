@@ -19,20 +19,14 @@ import (
 func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			var in Buffer
+			var in body
 			defer in.Close()
-			in.Expect(r.ContentLength)
-			if _, err := in.ReadFrom(r.Body); err != nil {
-				refuse(w, r, err, log)
-				return
-			}
-			reader, err := in.Reader()
-			if err != nil {
+			if err := in.receive(r.Body, r.ContentLength); err != nil {
 				refuse(w, r, err, log)
 				return
 			}
 			whole := r.WithContext(r.Context()) // a handler does not change its caller's Request
-			whole.Body, whole.ContentLength, whole.TransferEncoding = io.NopCloser(reader), in.Size(), nil
+			whole.Body, whole.ContentLength, whole.TransferEncoding = received{&in}, in.size, nil
 			r = whole
 		}
 		out := response{to: w, head: r.Method == http.MethodHead, body: Buffer{Limit: limit}}
@@ -44,6 +38,13 @@ func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
 		}
 	})
 }
+
+// received is the Body of a Request that is whole. It is closed by Handler, and not by who reads
+// it.
+type received struct{ *body }
+
+// Close implements io.Closer.
+func (received) Close() error { return nil }
 
 // refuse answers for a request whose body could not be had. Where the engine knows
 // better (the body was too large, or late) it replaces this answer by its own.

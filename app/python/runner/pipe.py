@@ -13,12 +13,13 @@ from _socket import socket as raw_socket
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, getdefaulttimeout
 from _struct import Struct
 from _thread import allocate_lock
+from io import FileIO
 
 VERSION = 3
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
-LEND, LEND_BODY = 11, 12
+LEND, LEND_BODY, KEPT = 11, 12, 13
 START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN = range(16, 24)
 
 WINDOW = 256 << 10  # bytes of a body on their way
@@ -62,6 +63,10 @@ class Left(ConnectionResetError):
 
 class Gone(Exception):
     """The client has left, or the worker has given the request up."""
+
+
+class Lost:
+    """In place of a body whose descriptor did not come through."""
 
 
 class Stream:
@@ -222,6 +227,11 @@ class Pipe:
                 self.aborted.discard(item[0])
                 self.streams[item[0]] = Stream(item[0])
                 items = [item] if items is None else items + [item]
+            elif kind == KEPT:
+                id, environ, _ = loads(data[start:pos])
+                self.aborted.discard(id)
+                item = (id, environ, self.kept())
+                items = [item] if items is None else items + [item]
             else:
                 self.control(kind, head & 0xFFFFFF, data, start, pos)
         self.tail = data[pos:] if pos < size else b""
@@ -284,12 +294,28 @@ class Pipe:
             if stream.waiter is not None:
                 self.wake(stream)
 
-    def borrow(self):
-        """The connection that the worker has sent us. None: we have no descriptor left."""
+    def descriptor(self):
+        """What the worker has sent us. None: we had none left for it."""
         _, rights, _, _ = self.lends.recvmsg(1, 64, CLOEXEC)
         if not rights:
             return None
-        fd = int.from_bytes(rights[0][2][:4], sys.byteorder)
+        return int.from_bytes(rights[0][2][:4], sys.byteorder)
+
+    def kept(self):
+        """The file that the worker has sent us with a request's body; or Lost."""
+        fd = self.descriptor()
+        return Lost if fd is None else FileIO(fd)
+
+    def lost(self, id):
+        """Answer a request whose body did not come through."""
+        self.log("error", "a request's body is lost: no descriptor is free")
+        self.answer((id, "503 Service Unavailable", [("Content-Type", "text/plain")], b"Service Unavailable\n"))
+
+    def borrow(self):
+        """The connection that the worker has sent us. None: we have no descriptor left."""
+        fd = self.descriptor()
+        if fd is None:
+            return None
         # Any family does for what is done with it; -1 would ask the system.
         sock = raw_socket(AF_UNIX, SOCK_STREAM, 0, fd)
         if getdefaulttimeout() is not None:

@@ -1,9 +1,10 @@
 """Mode tornado: on the Tornado loop, a WSGI callable or a tornado.web.Application."""
 
 import os
+from io import FileIO
 
 from _chaussette import threads
-from _chaussette.pipe import CREDIT, READ, START, WINDOW, Gone, dumps, pair, plain_head
+from _chaussette.pipe import CREDIT, READ, START, WINDOW, Gone, Lost, dumps, pair, plain_head
 
 MSG_DONTWAIT = 0x40 if os.uname().sysname == "Linux" else 0x80
 
@@ -97,6 +98,9 @@ class Native:
         from tornado.httputil import HTTPHeaders, RequestStartLine
 
         id, environ, body = item
+        if body is Lost:
+            self.pipe.lost(id)
+            return
         target = environ.get("REQUEST_URI") or environ["PATH_INFO"]
         headers = HTTPHeaders()
         for key, value in environ.items():
@@ -108,7 +112,12 @@ class Native:
         delegate = self.app.start_request(Server(), connection)
         try:
             delegate.headers_received(RequestStartLine(environ["REQUEST_METHOD"], target, environ["SERVER_PROTOCOL"]), headers)
-            if type(body) is not int:
+            if type(body) is FileIO:
+                with body:
+                    for chunk in iter(lambda: body.read(READ), b""):
+                        delegate.data_received(chunk)
+                delegate.finish()
+            elif type(body) is not int:
                 if body:
                     delegate.data_received(body)
                 delegate.finish()

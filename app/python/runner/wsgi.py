@@ -4,9 +4,9 @@ import io
 import os
 import stat
 import sys
-from io import BytesIO
+from io import BytesIO, FileIO
 
-from _chaussette.pipe import ABORT, END, INLINE, Gone, Left
+from _chaussette.pipe import ABORT, END, INLINE, Gone, Left, Lost
 
 
 HOLD = 1 << 20  # bytes of a response that are held where they are
@@ -140,6 +140,8 @@ class Host:
         pipe = self.pipe
         if pipe.aborted and id in pipe.aborted:
             pipe.finish(id)
+            if type(body) is FileIO:
+                body.close()
             pipe.answer((id, "499 Client Closed Request", [], b""))
             return
         environ.update(self.template)
@@ -147,6 +149,11 @@ class Host:
             environ["wsgi.input"] = BytesIO()
         elif type(body) is bytes:
             environ["wsgi.input"] = BytesIO(body)
+        elif type(body) is FileIO:
+            environ["wsgi.input"] = io.BufferedReader(body, INLINE)
+        elif body is Lost:
+            pipe.lost(id)
+            return
         else:
             environ["wsgi.input"] = io.BufferedReader(Body(pipe, pipe.streams[id]), INLINE)
         call = Call(self, id, environ)
@@ -163,6 +170,9 @@ class Host:
             self.deliver(call, result)
         except BaseException as error:  # SystemExit too: one request never ends the child
             self.fail(call, error)
+        finally:
+            if type(body) is FileIO:
+                body.close()
 
     def deliver(self, call, result):
         try:

@@ -246,6 +246,20 @@ def do_sleep(environ, start_response):
     return [b"slept"]
 
 
+def do_descriptors(environ, start_response):
+    """Let the process have so many more than it has open, or as many as it may."""
+    import resource
+
+    more, most = int(environ["QUERY_STRING"]), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if more >= 0:
+        free = os.dup(0)
+        os.close(free)
+        more += free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if more < 0 else more, most))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"set"]
+
+
 def do_kill(environ, start_response):
     os.kill(os.getpid(), 9)
 

@@ -1,5 +1,7 @@
 package cluster
 
+import "slices"
+
 // Others are the workers that share the namespace by the Bus, without this one.
 func (a *Adapter) Others() []Worker { return a.bus.Others() }
 
@@ -18,6 +20,17 @@ type group struct {
 
 // Others implements Bus.
 func (g *group) Others() []Worker { return g.workers }
+
+// newcomers are the others that are not in the group.
+func (g *group) newcomers() []Worker {
+	var found []Worker
+	for _, w := range g.Bus.Others() {
+		if !slices.Contains(g.workers, w) {
+			found = append(found, w)
+		}
+	}
+	return found
+}
 
 // Broadcast implements Bus.
 func (g *group) Broadcast(message []byte) error {

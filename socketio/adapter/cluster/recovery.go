@@ -87,7 +87,7 @@ func (a *Adapter) leftHistory(worker Worker) {
 // emit is Broadcast with recovery.
 func (a *Adapter) emit(h *adapter.History, p *adapter.Packet, o adapter.Opts) error {
 	here := func() bool { return a.here(o) }
-	return h.Emit(p, o, here, func(e *adapter.Entry) error {
+	err := h.Emit(p, o, here, func(e *adapter.Entry) error {
 		switch {
 		case len(a.bus.Others()) == 0:
 			return nil // who comes asks for it
@@ -98,6 +98,14 @@ func (a *Adapter) emit(h *adapter.History, p *adapter.Packet, o adapter.Opts) er
 		w.entry(e)
 		return a.bus.Broadcast(w.b)
 	})
+	if g, ok := a.bus.(*group); ok {
+		// Who has joined since the group was made may have been told before what there is,
+		// and would hear of this event with the next one only.
+		for _, w := range g.newcomers() {
+			a.Joined(w)
+		}
+	}
+	return err
 }
 
 // took takes an event of another worker.

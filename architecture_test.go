@@ -18,6 +18,7 @@ var floors = []string{
 	"app",
 	"app/... app/builtin/...",
 	"examples/chat",
+	"socketio/adminui",
 	"socketio socketio/adapter/adaptertest",
 	"socketio/adapter/redis socketio/adapter/nats socketio/engineio/webtransport",
 	"socketio/adapter/siblings",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/socketio"
+	"github.com/chaussette/chaussette/socketio/adminui"
 	"github.com/chaussette/chaussette/ws"
 )
 
@@ -46,6 +47,9 @@ type Config struct {
 	WebSocket ws.Config
 	// SocketIO is what the socketio backend makes of clients. Its logger is Log.
 	SocketIO socketio.Options
+
+	// Admin has the Socket.IO Admin UI served, with these options; nil is without.
+	Admin *adminui.Options
 
 	// WebTransport is a UDP address on which the socketio backend serves that transport as
 	// well, host:port; empty is none. It needs a CertFile. Where the worker inherits its

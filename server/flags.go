@@ -18,6 +18,7 @@ import (
 	"github.com/chaussette/chaussette/listener"
 	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/server/logs"
+	"github.com/chaussette/chaussette/socketio/adminui"
 )
 
 // flags are the command line's options, and what they become.
@@ -39,6 +40,8 @@ type flags struct {
 	wsDeflate     string
 	revisions     []string
 	recovery      time.Duration
+	admin         string
+	adminOptions  adminui.Options
 
 	// launched: the chaussette command has executed this program, which it made of a Go app.
 	launched *launched

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/adminui"
 	"github.com/chaussette/chaussette/socketio/engineio"
 )
 
@@ -39,9 +41,21 @@ func (w *Worker) socketIO(f *kin) (*socketio.Server, broker, error) {
 	f.join(&options)
 	adapterFor(&options, b)
 	io := socketio.NewServer(&options)
+	if w.config.Admin != nil {
+		if err := adminui.Register(io, w.config.Admin); err != nil {
+			return nil, nil, errors.Join(err, io.Close(), closeBroker(b))
+		}
+	}
 	f.takeStreams(io.Engine())
 	app.RegisterSocketIO(io)
 	return io, b, nil
+}
+
+func closeBroker(b broker) error {
+	if b == nil {
+		return nil
+	}
+	return b.Close()
 }
 
 // socketIOFlags defines the options of the socketio backend. The zero of socketio.Options is
@@ -64,6 +78,9 @@ func (f *flags) socketIOFlags(s *pflag.FlagSet) {
 	s.StringVar(&f.config.WebTransport, "webtransport", "", "UDP `address` on which WebTransport is served as well, such as :443; with --certfile; off by default")
 	s.StringVar(&f.config.Adapter, "adapter", "", "`URL` of what joins the workers of several machines: redis://host:6379 or rediss://, in the format of Node's adapter, also with ?sharded=1 and ?prefix=name; or nats://host:4222")
 	s.BoolVar(&f.config.NoSiblings, "no-siblings", false, "know nothing of the other workers on an inherited socket: no session, room, group or connection is shared with them")
+	s.StringVar(&f.admin, "socketio-admin", "", "`USER:HASH` with which the Socket.IO Admin UI logs in, as htpasswd -nB prints it; better in the environment, since ps shows arguments; off by default")
+	s.StringVar((*string)(&f.adminOptions.Mode), "socketio-admin-mode", string(adminui.Development), "with --socketio-admin: `mode`, "+string(adminui.Development)+" or "+string(adminui.Production)+", which tells of numbers alone")
+	s.BoolVar(&f.adminOptions.ReadOnly, "socketio-admin-readonly", false, "with --socketio-admin: it shows, and sends, joins and disconnects nothing")
 	s.Var(durationFlag{&f.recovery}, "socketio-recovery", "time in which a client that was away gets back its session and what it missed; 0 is off")
 }
 
@@ -86,8 +103,36 @@ func (f *flags) finishSocketIO() error {
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = -1
 	}
+	if err := f.finishAdmin(); err != nil {
+		return err
+	}
 	if f.recovery > 0 {
 		o.Recovery = &socketio.Recovery{Recovery: adapter.Recovery{MaxDisconnection: f.recovery}}
 	}
+	return nil
+}
+
+// finishAdmin makes the options of the admin UI.
+func (f *flags) finishAdmin() error {
+	o := f.adminOptions
+	if o.Mode != adminui.Development && o.Mode != adminui.Production {
+		return fmt.Errorf("--socketio-admin-mode %s: %s or %s", o.Mode, adminui.Development, adminui.Production)
+	}
+	if f.admin == "" {
+		if o.ReadOnly || o.Mode != adminui.Development {
+			return errors.New("--socketio-admin-mode and --socketio-admin-readonly: with --socketio-admin")
+		}
+		return nil
+	}
+	// The text is not in the error: the log is no place for it.
+	user, hash, ok := strings.Cut(strings.TrimSpace(f.admin), ":")
+	if !ok || user == "" {
+		return errors.New("--socketio-admin: a user and a bcrypt hash with a colon between them, as htpasswd -nB prints them")
+	}
+	if err := adminui.CheckHash(hash); err != nil {
+		return fmt.Errorf("--socketio-admin: %s", strings.TrimPrefix(err.Error(), "adminui: "))
+	}
+	o.Username, o.PasswordHash = user, hash
+	f.config.Admin = &o
 	return nil
 }

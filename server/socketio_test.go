@@ -46,6 +46,40 @@ func TestSocketIOFlags(t *testing.T) {
 	}
 }
 
+// What is wrong with --socketio-admin is said, and the hash is not.
+func TestAdminFlags(t *testing.T) {
+	const hash = "$2y$10$l.sd.X0WHQ8NCaP4YSmcNeuIG.RsWp7QI2vS0wherQw7m.6OYat.m"
+	f, err := parse(t, "--socketio-admin", "ada:"+hash+"\n", "--socketio-admin-mode", "production", "--socketio-admin-readonly")
+	if o := f.config.Admin; err != nil || o == nil || o.Username != "ada" || o.PasswordHash != hash || o.Mode != "production" || !o.ReadOnly {
+		t.Errorf("%+v %v", o, err)
+	}
+	if f, err := parse(t); err != nil || f.config.Admin != nil {
+		t.Errorf("%+v %v", f.config.Admin, err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no user":         {[]string{"--socketio-admin", hash}, "a colon"},
+		"an empty user":   {[]string{"--socketio-admin", ":" + hash}, "a colon"},
+		"the password":    {[]string{"--socketio-admin", "ada:secret"}, "bcrypt"},
+		"a part":          {[]string{"--socketio-admin", "ada:" + hash[:50]}, "bcrypt"},
+		"a cost":          {[]string{"--socketio-admin", "ada:$2y$31$" + hash[7:]}, "at most 16"},
+		"another mode":    {[]string{"--socketio-admin", "ada:" + hash, "--socketio-admin-mode", "test"}, "production"},
+		"a mode alone":    {[]string{"--socketio-admin-mode", "production"}, "with --socketio-admin"},
+		"read only alone": {[]string{"--socketio-admin-readonly"}, "with --socketio-admin"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := parse(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), hash[7:40]) || strings.Contains(err.Error(), "secret") {
+				t.Error(err)
+			}
+		})
+	}
+	if _, err := New(nil, Config{Backend: "ws4py", Admin: f.config.Admin}); err == nil || !strings.Contains(err.Error(), "--backend socketio, not ws4py") {
+		t.Error(err)
+	}
+}
+
 // A wrong --adapter is a usage error that says what is right, and shows no password.
 func TestAdapterFlag(t *testing.T) {
 	for address, want := range map[string]string{

@@ -47,6 +47,9 @@ func New(a app.App, c Config) (*Worker, error) {
 	if c.WebTransport != "" && !backend.SocketIO {
 		return nil, &UsageError{fmt.Errorf("--webtransport %s: it is for --backend socketio, not %s", c.WebTransport, backend.Name)}
 	}
+	if c.Admin != nil && !backend.SocketIO {
+		return nil, &UsageError{fmt.Errorf("--socketio-admin: it is for --backend socketio, not %s", backend.Name)}
+	}
 	w := &Worker{config: c, backend: backend, app: a, log: c.Log, groups: new(ws.Groups)}
 	if c.CertFile != "" {
 		if w.tls, err = loadTLS(c.CertFile, c.KeyFile); err != nil {

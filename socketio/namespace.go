@@ -36,12 +36,20 @@ type handlers struct {
 	serverSide map[string]func(Args) ([]any, error)
 	incoming   []func(*Socket, *Event)
 	outgoing   []func(*Socket, *Event)
-	listened   atomic.Bool  // there are outgoing ones
+	listened   atomic.Bool // there are outgoing ones
+	joined     []func(*Socket, Room)
+	left       []func(*Socket, Room)
+	roomed     atomic.Bool // there are some of joined or left
+	changed    []func(*Socket)
 	data       reflect.Type // of Socket.Data; nil if nobody has said
 }
 
 // Name begins with a slash.
 func (n *Namespace) Name() string { return n.name }
+
+// Pattern is that to which the namespace belongs, with the handlers of which it serves; nil
+// for one that has its own.
+func (n *Namespace) Pattern() *Namespace { return n.parent }
 
 // Adapter is what fans out to the rooms; nil for a pattern.
 func (n *Namespace) Adapter() adapter.Adapter { return n.adapter }
@@ -161,6 +169,32 @@ func (n *Namespace) OnAnyOutgoing(f func(s *Socket, e *Event)) {
 	defer n.handlers.mu.Unlock()
 	n.handlers.outgoing = append(n.handlers.outgoing, f)
 	n.handlers.listened.Store(true)
+}
+
+// OnJoin has f called when a socket has got into a room, by whomever, and OnLeave when it
+// has left one. Each socket joins the room of its id before OnConnect, and leaves all its
+// rooms before OnDisconnect. The calls come in the order in which that happens, while the
+// rooms are locked: f must not block, and of s it asks ID, Namespace and Session alone.
+func (n *Namespace) OnJoin(f func(s *Socket, r Room)) {
+	n.handlers.mu.Lock()
+	defer n.handlers.mu.Unlock()
+	n.handlers.joined = append(n.handlers.joined, f)
+	n.handlers.roomed.Store(true)
+}
+
+// OnLeave is told of what OnJoin describes.
+func (n *Namespace) OnLeave(f func(s *Socket, r Room)) {
+	n.handlers.mu.Lock()
+	defer n.handlers.mu.Unlock()
+	n.handlers.left = append(n.handlers.left, f)
+	n.handlers.roomed.Store(true)
+}
+
+// OnSetData has f called after each Socket.SetData.
+func (n *Namespace) OnSetData(f func(s *Socket)) {
+	n.handlers.mu.Lock()
+	defer n.handlers.mu.Unlock()
+	n.handlers.changed = append(n.handlers.changed, f)
 }
 
 // Socket is the one with this id if it is connected to this worker, or nil.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ type Server struct {
 	mu         sync.RWMutex // guards what follows
 	namespaces map[string]*Namespace
 	patterns   []*Namespace
+	made       []func(*Namespace) // of OnNamespace
+	ends       []func()           // of OnClose
 	closed     bool
 }
 
@@ -75,8 +78,75 @@ func (srv *Server) makeLocked(name string, parent *Namespace) *Namespace {
 	}
 	n := srv.newNamespace(name, h)
 	n.parent = parent
+	if parent == nil {
+		srv.madeLocked(n)
+	}
 	srv.namespaces[name] = n
 	return n
+}
+
+// OnNamespace has f called for each namespace and each pattern, those included that there
+// are, before any client is in it: to listen in all of them. It is not called for what a
+// pattern makes, which has the handlers of the pattern. f calls no method of srv but those of
+// the Namespace that register something.
+func (srv *Server) OnNamespace(f func(n *Namespace)) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.made = append(srv.made, f)
+	for _, n := range srv.namespaces {
+		if n.parent == nil {
+			f(n)
+		}
+	}
+	for _, p := range srv.patterns {
+		f(p)
+	}
+}
+
+func (srv *Server) madeLocked(n *Namespace) {
+	for _, f := range srv.made {
+		f(n)
+	}
+}
+
+// Namespaces are those that there are on this worker, by their names.
+func (srv *Server) Namespaces() []*Namespace {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	all := slices.Collect(maps.Values(srv.namespaces))
+	slices.SortFunc(all, func(a, b *Namespace) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// Visit calls f with the namespace of this name, if clients may connect to it. One that a
+// pattern would make is made for that time: it may have sockets on other workers.
+func (srv *Server) Visit(name string, f func(n *Namespace)) bool {
+	n := srv.namespace(name)
+	if n == nil {
+		return false
+	}
+	defer func() {
+		n.sockets.Add(-1)
+		srv.tidy(n)
+	}()
+	f(n)
+	return true
+}
+
+// SocketsOf are the sockets of one session: one in each namespace that it is in.
+func (srv *Server) SocketsOf(s *engineio.Session) []*Socket {
+	c, ok := s.App().(*client)
+	if !ok {
+		return nil
+	}
+	return c.sockets()
+}
+
+// OnClose has f called by Close, when the clients are gone, before the adapters are closed.
+func (srv *Server) OnClose(f func()) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.ends = append(srv.ends, f)
 }
 
 // OfMatch returns the pattern of all namespaces that match says yes to. They are made
@@ -86,6 +156,7 @@ func (srv *Server) OfMatch(match func(name string) bool) *Namespace {
 	n := &Namespace{server: srv, name: "/*", handlers: &handlers{}, match: match}
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
+	srv.madeLocked(n)
 	srv.patterns = append(srv.patterns, n)
 	return n
 }
@@ -191,8 +262,12 @@ func (srv *Server) Close() error {
 	for _, n := range srv.namespaces {
 		all = append(all, n)
 	}
+	ends := srv.ends
 	srv.mu.Unlock()
 	errs := []error{srv.engine.Close()}
+	for _, f := range ends {
+		f()
+	}
 	srv.workers.close()
 	for _, n := range all {
 		errs = append(errs, n.adapter.Close())

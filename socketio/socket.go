@@ -87,6 +87,11 @@ func (s *Socket) Auth() Raw {
 	return Raw{JSON: json.RawMessage(s.auth)}
 }
 
+// ForgetAuth empties Auth. It is for a middleware that has looked at a password, which no
+// FetchSockets, on any worker, then finds any more. A client that it is done to does not get
+// back the session that it had (see Options.Recovery).
+func (s *Socket) ForgetAuth() { s.auth = "" }
+
 // Connected tells whether the client is there.
 func (s *Socket) Connected() bool {
 	s.mu.Lock()
@@ -111,8 +116,15 @@ func (s *Socket) Data() any {
 // SetData keeps a value with the socket. FetchSockets shows it, as JSON.
 func (s *Socket) SetData(v any) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.data = v
+	s.mu.Unlock()
+	h := s.ns.handlers
+	h.mu.RLock()
+	listeners := h.changed
+	h.mu.RUnlock()
+	for _, f := range listeners {
+		f(s)
+	}
 }
 
 // Context ends when the socket is disconnected.
@@ -407,11 +419,48 @@ func (s *Socket) Describe() adapter.Description {
 		Issued: s.client.session.Began(), Secure: s.client.session.Secure(),
 	}}
 	d.Data, _ = json.Marshal(s.Data())
+	if s.ns.server.engine.Observed() {
+		session := s.client.session
+		d.Client, d.Transport = string(session.ID()), string(session.Transport())
+		d.Client = d.Client[:min(len(d.Client), shownOfSID)]
+	}
 	return d
 }
 
+// shownOfSID is how much of a session's id others are shown, as by Node: the whole would let
+// them speak in its name.
+const shownOfSID = 12
+
 // Began is when the client connected.
 func (s *Socket) Began() time.Time { return s.client.session.Began() }
+
+// Joined implements adapter.Roomer.
+func (s *Socket) Joined(r Room) {
+	h := s.ns.handlers
+	if !h.roomed.Load() {
+		return
+	}
+	h.mu.RLock()
+	listeners := h.joined
+	h.mu.RUnlock()
+	for _, f := range listeners {
+		f(s, r)
+	}
+}
+
+// Left implements adapter.Roomer.
+func (s *Socket) Left(r Room) {
+	h := s.ns.handlers
+	if !h.roomed.Load() {
+		return
+	}
+	h.mu.RLock()
+	listeners := h.left
+	h.mu.RUnlock()
+	for _, f := range listeners {
+		f(s, r)
+	}
+}
 
 // heard tells those who listen to what is sent.
 func (s *Socket) heard(p *parser.Packet) {

@@ -64,6 +64,16 @@ type Fan interface {
 	DeliverTo(sockets []Socket, p *Packet, f Flags) []Socket
 }
 
+// Roomer may be implemented by a Socket that wants to know in which rooms it is, that of its
+// id among them. The calls come in the order in which that happens, while the adapter is
+// locked: they do not block, and call no method of it.
+type Roomer interface {
+	// Joined says that the socket is in a room, of its id when it was added.
+	Joined(Room)
+	// Left says that it is not any more; that of its id comes last, when it was removed.
+	Left(Room)
+}
+
 // Description is a socket as Fetch finds it, on whatever worker it is.
 type Description struct {
 	ID        SocketID
@@ -71,6 +81,11 @@ type Description struct {
 	Handshake Handshake
 	// Data is what the app keeps with the socket, as JSON.
 	Data json.RawMessage
+	// Client is the beginning of the id of its session, which its sockets in other
+	// namespaces share, and Transport what carries that. They are empty on a worker
+	// without an admin UI.
+	Client    string `json:",omitempty"`
+	Transport string `json:",omitempty"`
 }
 
 // Handshake is what a Description tells of how its client connected.

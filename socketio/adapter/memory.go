@@ -72,6 +72,9 @@ func (a *Memory) Add(s Socket) {
 	s.Membership().added = true
 	a.sockets[s.ID()] = s
 	a.tellLocked(Room(s.ID()), true)
+	if l, ok := s.(Roomer); ok {
+		l.Joined(Room(s.ID()))
+	}
 }
 
 // Remove implements Adapter.
@@ -87,13 +90,20 @@ func (a *Memory) Remove(s Socket) {
 		// Not later: what is broadcast from now on is not for it.
 		m.recall.left = *a.log.offset.Load()
 	}
+	l, listens := s.(Roomer)
 	for r := m.first; r != nil; r = r.next {
 		a.dropLocked(r)
+		if listens {
+			l.Left(r.room.name)
+		}
 	}
 	m.first = nil
 	if a.sockets[s.ID()] == s {
 		delete(a.sockets, s.ID())
 		a.tellLocked(Room(s.ID()), false)
+	}
+	if listens {
+		l.Left(Room(s.ID()))
 	}
 }
 
@@ -119,6 +129,7 @@ func (a *Memory) Join(s Socket, rooms ...Room) {
 	if !m.added {
 		return
 	}
+	l, listens := s.(Roomer)
 next:
 	for _, name := range rooms {
 		if name == Room(s.ID()) || a.sockets[SocketID(name)] != nil {
@@ -137,6 +148,9 @@ next:
 		}
 		m.first = &member{s, r, m.first, len(r.members)}
 		r.members = append(r.members, m.first)
+		if listens {
+			l.Joined(name)
+		}
 	}
 }
 
@@ -144,10 +158,14 @@ next:
 func (a *Memory) Leave(s Socket, rooms ...Room) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	l, listens := s.(Roomer)
 	for at := &s.Membership().first; *at != nil; {
 		if m := *at; slices.Contains(rooms, m.room.name) {
 			*at = m.next
 			a.dropLocked(m)
+			if listens {
+				l.Left(m.room.name)
+			}
 		} else {
 			at = &m.next
 		}

@@ -35,6 +35,7 @@ func (f *Fan) Send(s *Session, p *Prepared) {
 		return
 	}
 	s.mu.Unlock()
+	s.sending(p.messages)
 	frames := p.frames(s.revision, s.marks.has(markBare))
 	for i := range f.shares {
 		if f.shares[i].frames == frames {

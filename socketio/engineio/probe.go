@@ -103,6 +103,9 @@ func (s *Session) switchLocked(p *probe) {
 	s.armLocked()
 	s.mu.Unlock()
 	s.finish(last, PacketNoop)
+	if o := s.server.observer; o != nil {
+		o.Upgraded(s, p.conn.name())
+	}
 }
 
 // gone is called when p's connection has ended. It is true where that was the transport,

@@ -37,6 +37,7 @@ type Deadliner interface {
 type Server struct {
 	options   *Options
 	handler   Handler
+	observer  Observer // or nil
 	accepting *ws.AcceptOptions
 	start     time.Time
 	wheel     *wheel.Wheel

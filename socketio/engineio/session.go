@@ -155,8 +155,10 @@ func (s *Session) Send(messages ...Message) error {
 	}
 	if conn := s.conn; conn != nil {
 		s.mu.Unlock()
+		s.sending(messages)
 		return s.sendOn(conn, messages)
 	}
+	s.sending(messages)
 	for _, m := range messages {
 		// The queue outlives this call.
 		m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
@@ -174,8 +176,10 @@ func (s *Session) SendPrepared(p *Prepared) error {
 	}
 	if conn := s.conn; conn != nil {
 		s.mu.Unlock()
+		s.sending(p.messages)
 		return conn.sendPrepared(s, p)
 	}
+	s.sending(p.messages)
 	for _, m := range p.messages {
 		s.polling.push(packet{PacketMessage, m})
 	}

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -333,12 +334,50 @@ func describe(d adapter.Description) wireSocket {
 	if len(w.Data) == 0 {
 		w.Data = json.RawMessage("{}")
 	}
+	w.Data = withAdmin(w.Data, wireAdmin{d.Client, d.Transport})
 	return w
+}
+
+// wireAdmin is what Node's admin UI keeps in the data of a socket.
+type wireAdmin struct {
+	Client    string `json:"clientId"`
+	Transport string `json:"transport"`
+}
+
+// withAdmin adds a to data, where there is an a, and data is an object or null.
+func withAdmin(data json.RawMessage, a wireAdmin) json.RawMessage {
+	if a == (wireAdmin{}) {
+		return data
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil {
+		return data
+	}
+	if fields == nil {
+		fields = map[string]json.RawMessage{}
+	}
+	fields["_admin"] = text(a)
+	return text(fields)
+}
+
+// withoutAdmin is the reverse of withAdmin.
+func withoutAdmin(data json.RawMessage) (json.RawMessage, wireAdmin) {
+	var a wireAdmin
+	if !bytes.Contains(data, []byte(`"_admin"`)) {
+		return data, a
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(data, &fields) != nil || json.Unmarshal(fields["_admin"], &a) != nil {
+		return data, wireAdmin{}
+	}
+	delete(fields, "_admin")
+	return text(fields), a
 }
 
 func (w wireSocket) description() adapter.Description {
 	h := w.Handshake
-	d := adapter.Description{ID: w.ID, Rooms: w.Rooms, Data: w.Data, Handshake: adapter.Handshake{
+	data, admin := withoutAdmin(w.Data)
+	d := adapter.Description{ID: w.ID, Rooms: w.Rooms, Data: data, Client: admin.Client, Transport: admin.Transport, Handshake: adapter.Handshake{
 		Address: h.Address, URL: h.URL, Headers: map[string][]string{}, Secure: h.Secure, Auth: h.Auth,
 	}}
 	if h.Port != "" {

@@ -1,0 +1,126 @@
+package adminui
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/chaussette/chaussette/socketio"
+)
+
+// events are what the pages are to be told, in the order in which it happened. They wait in
+// a queue, since some of it happens while rooms are locked, and a goroutine sends them.
+type events struct {
+	admin *admin
+	wake  chan struct{}
+	done  chan struct{} // closed when close is called
+	ended chan struct{} // closed when run has returned
+
+	mu     sync.Mutex // guards what follows
+	queue  []event
+	lost   bool // some found no room: the pages need everything anew
+	closed bool
+	pages  int // that are connected to this worker
+	// entering are the rooms of sockets of which no page has been told yet.
+	entering map[*socketio.Socket][]socketio.Room
+}
+
+type event struct {
+	name string
+	args []any
+}
+
+// maxEvents bounds the queue. Where more comes, all is dropped, and the pages get a list of
+// all sockets in its place.
+const maxEvents = 10_000
+
+func newEvents(a *admin) *events {
+	return &events{admin: a, wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}),
+		entering: map[*socketio.Socket][]socketio.Room{}}
+}
+
+// watch counts the pages.
+func (e *events) watch(more int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pages += more
+}
+
+func (e *events) push(name string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pushLocked(name, args...)
+}
+
+func (e *events) pushLocked(name string, args ...any) {
+	switch {
+	case e.closed, e.lost, e.pages == 0 && e.admin.alone:
+		return
+	case len(e.queue) >= maxEvents:
+		e.queue, e.lost = nil, true
+	default:
+		e.queue = append(e.queue, event{name, args})
+	}
+	select {
+	case e.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// run sends the events, and the statistics, until close is called.
+func (e *events) run() {
+	defer close(e.ended)
+	a := e.admin
+	tick := time.NewTicker(time.Second) // the resolution of what is counted
+	defer tick.Stop()
+	_ = a.ns.Emit("server_stats", a.report(nil))
+	for odd := true; ; {
+		select {
+		case <-e.wake:
+			e.send()
+		case now := <-tick.C:
+			a.stats.turn(now)
+			if odd = !odd; odd {
+				_ = a.ns.Emit("server_stats", a.report(a.stats.take()))
+			}
+		case <-e.done:
+			e.mu.Lock()
+			e.lost = false // there is nobody any more
+			e.mu.Unlock()
+			e.send()
+			return
+		}
+	}
+}
+
+// send sends what is in the queue.
+func (e *events) send() {
+	e.mu.Lock()
+	queue, lost := e.queue, e.lost
+	e.queue, e.lost = nil, false
+	e.mu.Unlock()
+	a := e.admin
+	for _, one := range queue {
+		if err := a.ns.Emit(one.name, one.args...); err != nil {
+			a.log.Debug("socket.io admin: event not sent", "event", one.name, "error", err)
+		}
+	}
+	if lost {
+		a.log.Info("socket.io admin: more events than the pages can be told: they get all sockets anew")
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = a.ns.Emit("all_sockets", a.everyone(ctx))
+	}
+}
+
+// close sends what is left, and returns when nothing runs any more.
+func (e *events) close() {
+	e.mu.Lock()
+	again := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	if !again {
+		close(e.done)
+	}
+	<-e.ended
+}

@@ -25,6 +25,9 @@ func (w *Worker) socketIO(f *kin) (*socketio.Server, broker, error) {
 		return nil, nil, nil
 	}
 	app, ok := w.app.(socketio.App)
+	if !ok && w.config.Admin != nil {
+		return nil, nil, &UsageError{errors.New("--socketio-admin: the app registers no Socket.IO events")}
+	}
 	if !ok {
 		w.log.Info("The app registers no Socket.IO events: it is served as it stands")
 		return nil, nil, nil
@@ -43,7 +46,7 @@ func (w *Worker) socketIO(f *kin) (*socketio.Server, broker, error) {
 	io := socketio.NewServer(&options)
 	if w.config.Admin != nil {
 		if err := adminui.Register(io, w.config.Admin); err != nil {
-			return nil, nil, errors.Join(err, io.Close(), closeBroker(b))
+			return nil, nil, errors.Join(&UsageError{err}, io.Close(), closeBroker(b))
 		}
 	}
 	f.takeStreams(io.Engine())

@@ -26,7 +26,7 @@ async function main(page) {
   page.setDefaultTimeout(30000);
   const pids = [];
   const a = await client(pids);
-  const b = await client(workers === '2' ? pids : []);
+  const b = await client(workers === '1' ? [] : pids);
   const view = (path) => page.evaluate((to) => { window.location.hash = to; }, path);
   const row = (text) => page.locator('tbody tr', { hasText: text });
 

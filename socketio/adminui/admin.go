@@ -12,6 +12,7 @@ import (
 
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/adapter"
+	"github.com/chaussette/chaussette/socketio/adapter/cluster"
 )
 
 // Mode is how much the page is told.
@@ -86,8 +87,9 @@ type admin struct {
 	logins  *logins // nil with NoAuth
 	stats   *stats
 	events  *events
-	// alone: there is one worker, so who is not here is nowhere.
-	alone bool
+	// alone: there is one worker, so who is not here is nowhere. asking: all workers are of
+	// this server and say when a page is watching; Node's do not.
+	alone, asking bool
 }
 
 // Register adds the admin UI to io. It is called before io serves, and before the app
@@ -121,6 +123,7 @@ func Register(io *socketio.Server, options *Options) error {
 	}
 	a := &admin{io: io, ns: ns, options: o, log: o.Logger}
 	_, a.alone = a.ns.Adapter().(*adapter.Memory)
+	_, a.asking = a.ns.Adapter().(*cluster.Adapter)
 	if !o.NoAuth {
 		a.logins = newLogins(a.ns, &a.options)
 	}
@@ -134,7 +137,15 @@ func Register(io *socketio.Server, options *Options) error {
 		a.command()
 	}
 	if o.Mode == Development {
-		a.ns.OnServerSide(askNamespaces, func(socketio.Args) ([]any, error) { return []any{a.names()}, nil })
+		a.ns.OnServerSide(askNamespaces, func(socketio.Args) ([]any, error) {
+			// Who asks is about to fetch all sockets, and wants to hear of what comes then.
+			a.events.watchElsewhere(false)
+			return []any{a.names()}, nil
+		})
+		a.ns.OnServerSide(tellWatching, func(socketio.Args) ([]any, error) {
+			a.events.watchElsewhere(true)
+			return nil, nil
+		})
 		io.OnNamespace(a.listen)
 	}
 	io.OnClose(a.events.close)

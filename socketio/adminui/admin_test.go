@@ -149,7 +149,7 @@ func TestProductionAndReadOnly(t *testing.T) {
 		io := newServer(t, nil, adminui.Options{Mode: adminui.Production, ReadOnly: true, ServerID: "one", NoAuth: true})
 		io.On("hi", func() {})
 		p := login(t, io, "")
-		if e := p.until(func(event) bool { return true }); string(e.args[0]) != `{"supportedFeatures":["AGGREGATED_EVENTS"]}` {
+		if e := p.await("config"); string(e.args[0]) != `{"supportedFeatures":["AGGREGATED_EVENTS"]}` {
 			t.Error(e)
 		}
 		c := open(t, io)
@@ -217,7 +217,7 @@ func TestLogin(t *testing.T) {
 	}
 	// A session is no try.
 	again := login(t, io, `{"sessionId":`+quoted(session)+`}`)
-	if e := again.until(func(event) bool { return true }); e.name != "config" {
+	if e := again.until(func(e event) bool { return e.name == "session" || e.name == "config" }); e.name != "config" {
 		t.Error(e)
 	}
 }
@@ -348,4 +348,44 @@ func TestFlood(t *testing.T) {
 	defer func() { <-stopped }()
 	defer close(stop)
 	p.await("all_sockets")
+}
+
+// A worker tells the others nothing of its sockets while nobody is watching there. A page that
+// it hears of late gets all that there is.
+func TestWatchedElsewhere(t *testing.T) {
+	hubs := adaptertest.Hubs(t, 2)
+	io := newServer(t, hubs[0].Factory, adminui.Options{NoAuth: true})
+	// A worker that has the namespace, and does not say who is in it.
+	silent := socketio.NewServer(&socketio.Options{Adapter: hubs[1].Factory})
+	t.Cleanup(func() {
+		if err := silent.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	adaptertest.Workers(t, silent.Of("/admin").Adapter(), 2)
+	adaptertest.Workers(t, io.Of("/admin").Adapter(), 2)
+	p := login(t, silent, "")
+	id, _ := open(t, io).connect("/", "")
+	for range 2 { // so it is watching
+		if e := p.until(func(event) bool { return true }); e.name != "server_stats" {
+			t.Errorf("%s, where nobody is watching", e.name)
+		}
+	}
+	if err := silent.Of("/admin").ServerSideEmit("chaussette:adminui:watching"); err != nil {
+		t.Fatal(err)
+	}
+	if e := p.until(func(e event) bool { return e.name != "server_stats" }); e.name != "all_sockets" || !strings.Contains(e.String(), id) {
+		t.Error(e)
+	}
+	second, _ := open(t, io).connect("/", "")
+	p.until(func(e event) bool { return e.name == "socket_connected" && strings.Contains(e.String(), second) })
+}
+
+// A worker that is started while a page is watching is heard of.
+func TestLateWorker(t *testing.T) {
+	hubs := adaptertest.Hubs(t, 2)
+	p := login(t, newServer(t, hubs[0].Factory, adminui.Options{NoAuth: true}), "")
+	p.await("all_sockets")
+	id, _ := open(t, newServer(t, hubs[1].Factory, adminui.Options{NoAuth: true})).connect("/", "")
+	p.until(func(e event) bool { return strings.Contains(e.String(), id) })
 }

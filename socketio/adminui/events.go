@@ -21,6 +21,8 @@ type events struct {
 	lost   bool // some found no room: the pages need everything anew
 	closed bool
 	pages  int // that are connected to this worker
+	// elsewhere is until when a page is connected to another worker, as far as that has said.
+	elsewhere time.Time
 	// entering are the rooms of sockets of which no page has been told yet.
 	entering map[*socketio.Socket][]socketio.Room
 }
@@ -54,17 +56,58 @@ func (e *events) push(name string, args ...any) {
 
 func (e *events) pushLocked(name string, args ...any) {
 	switch {
-	case e.closed, e.lost, e.pages == 0 && e.admin.alone:
+	case e.closed, e.lost, !e.watchedLocked():
 		return
 	case len(e.queue) >= maxEvents:
 		e.queue, e.lost = nil, true
 	default:
 		e.queue = append(e.queue, event{name, args})
 	}
+	e.wakeUp()
+}
+
+func (e *events) wakeUp() {
 	select {
 	case e.wake <- struct{}{}:
 	default: // it is awake
 	}
+}
+
+// tellWatching is what a worker tells the others as long as a page is connected to it: they
+// send their events then. It is good for lease.
+const (
+	tellWatching = "chaussette:adminui:watching"
+	lease        = 10 * time.Second
+)
+
+// watchedLocked tells whether events may reach a page.
+func (e *events) watchedLocked() bool {
+	switch {
+	case e.pages > 0:
+		return true
+	case e.admin.alone:
+		return false
+	}
+	return !e.admin.asking || time.Now().Before(e.elsewhere)
+}
+
+// watchElsewhere says that a page is connected to another worker. A page that has missed
+// what was not sent before gets all sockets anew.
+func (e *events) watchElsewhere(missed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if missed && !e.watchedLocked() {
+		e.queue, e.lost = nil, true
+		e.wakeUp()
+	}
+	e.elsewhere = time.Now().Add(lease)
+}
+
+// watchedHere tells whether a page is connected to this worker.
+func (e *events) watchedHere() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pages > 0
 }
 
 // run sends the events, and the statistics, until close is called.
@@ -82,6 +125,9 @@ func (e *events) run() {
 			a.stats.turn(now)
 			if odd = !odd; odd {
 				_ = a.ns.Emit("server_stats", a.report(a.stats.take()))
+				if a.asking && a.options.Mode == Development && e.watchedHere() {
+					_ = a.ns.ServerSideEmit(tellWatching)
+				}
 			}
 		case <-e.done:
 			e.mu.Lock()

@@ -389,3 +389,22 @@ func TestLateWorker(t *testing.T) {
 	id, _ := open(t, newServer(t, hubs[1].Factory, adminui.Options{NoAuth: true})).connect("/", "")
 	p.until(func(e event) bool { return strings.Contains(e.String(), id) })
 }
+
+// A flood of events leaves what a page knows of sockets and rooms as it is.
+func TestFloodOfEvents(t *testing.T) {
+	io := newServer(t, nil, adminui.Options{NoAuth: true})
+	c := open(t, io)
+	id, _ := c.connect("/", "")
+	p := login(t, io, "")
+	p.await("all_sockets")
+	s := io.Socket(socketio.SocketID(id))
+	for range 50_000 {
+		if err := s.Emit("x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Join("r")
+	if e := p.until(func(e event) bool { return e.name == "room_joined" || e.name == "all_sockets" }); e.name != "room_joined" {
+		t.Error(e.name)
+	}
+}

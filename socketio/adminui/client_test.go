@@ -13,6 +13,7 @@ import (
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/adapter"
 	"github.com/chaussette/chaussette/socketio/adminui"
+	"github.com/chaussette/chaussette/socketio/engineio"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -184,7 +185,7 @@ const secret = `{"username":"ada","password":"secret"}`
 
 func newServer(t testing.TB, factory adapter.Factory, o adminui.Options) *socketio.Server {
 	t.Helper()
-	io := socketio.NewServer(&socketio.Options{Adapter: factory})
+	io := socketio.NewServer(&socketio.Options{Adapter: factory, Engine: engineio.Options{MaxQueue: 64 << 20}})
 	t.Cleanup(func() {
 		if err := io.Close(); err != nil {
 			t.Error(err)

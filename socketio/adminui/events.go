@@ -18,7 +18,9 @@ type events struct {
 
 	mu     sync.Mutex // guards what follows
 	queue  []event
-	lost   bool // some found no room: the pages need everything anew
+	lost   bool // the pages have missed something, and need everything anew
+	unsent bool // something has happened while nobody was watching
+	synced time.Time
 	closed bool
 	pages  int // that are connected to this worker
 	// elsewhere is until when a page is connected to another worker, as far as that has said.
@@ -33,8 +35,13 @@ type event struct {
 }
 
 // maxEvents bounds the queue. Where more comes, all is dropped, and the pages get a list of
-// all sockets in its place.
-const maxEvents = 10_000
+// all sockets in its place, once in resync at most. What clients send and get is dropped
+// earlier, and by itself: a page lists it, and no more.
+const (
+	maxEvents = 10_000
+	maxListed = maxEvents / 2
+	resync    = time.Second
+)
 
 func newEvents(a *admin) *events {
 	return &events{admin: a, wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}),
@@ -54,9 +61,21 @@ func (e *events) push(name string, args ...any) {
 	e.pushLocked(name, args...)
 }
 
+// list pushes what a client has sent or got.
+func (e *events) list(name string, args ...any) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.queue) < maxListed {
+		e.pushLocked(name, args...)
+	}
+}
+
 func (e *events) pushLocked(name string, args ...any) {
 	switch {
-	case e.closed, e.lost, !e.watchedLocked():
+	case e.closed, e.lost:
+		return
+	case !e.watchedLocked():
+		e.unsent = true
 		return
 	case len(e.queue) >= maxEvents:
 		e.queue, e.lost = nil, true
@@ -91,15 +110,16 @@ func (e *events) watchedLocked() bool {
 	return !e.admin.asking || time.Now().Before(e.elsewhere)
 }
 
-// watchElsewhere says that a page is connected to another worker. A page that has missed
-// what was not sent before gets all sockets anew.
-func (e *events) watchElsewhere(missed bool) {
+// watchElsewhere says that a page is connected to another worker. Where it has been there for
+// some time, it may have missed what was not sent, and gets all sockets anew.
+func (e *events) watchElsewhere(before bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if missed && !e.watchedLocked() {
+	if before && e.unsent {
 		e.queue, e.lost = nil, true
 		e.wakeUp()
 	}
+	e.unsent = false
 	e.elsewhere = time.Now().Add(lease)
 }
 
@@ -123,6 +143,7 @@ func (e *events) run() {
 			e.send()
 		case now := <-tick.C:
 			a.stats.turn(now)
+			e.send()
 			if odd = !odd; odd {
 				_ = a.ns.Emit("server_stats", a.report(a.stats.take()))
 				if a.asking && a.options.Mode == Development && e.watchedHere() {
@@ -142,8 +163,11 @@ func (e *events) run() {
 // send sends what is in the queue.
 func (e *events) send() {
 	e.mu.Lock()
-	queue, lost := e.queue, e.lost
-	e.queue, e.lost = nil, false
+	queue, lost := e.queue, e.lost && time.Since(e.synced) >= resync
+	e.queue = nil
+	if lost {
+		e.lost, e.synced = false, time.Now()
+	}
 	e.mu.Unlock()
 	a := e.admin
 	for _, one := range queue {
@@ -152,7 +176,7 @@ func (e *events) send() {
 		}
 	}
 	if lost {
-		a.log.Info("socket.io admin: more events than the pages can be told: they get all sockets anew")
+		a.log.Debug("socket.io admin: the pages get all sockets anew")
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = a.ns.Emit("all_sockets", a.everyone(ctx))

@@ -61,12 +61,12 @@ func (e *events) push(name string, args ...any) {
 	e.pushLocked(name, args...)
 }
 
-// list pushes what a client has sent or got.
-func (e *events) list(name string, args ...any) {
+// list pushes what a client has sent or got. Where nobody is watching it costs little.
+func (e *events) list(name string, s *socketio.Socket, event *socketio.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.queue) < maxListed {
-		e.pushLocked(name, args...)
+	if len(e.queue) < maxListed && e.watchedLocked() {
+		e.pushLocked(name, s.Namespace().Name(), s.ID(), argsOf(event), stamp())
 	}
 }
 

@@ -25,10 +25,10 @@ func (a *admin) listen(n *socketio.Namespace) {
 		return // each event to a page would make another one
 	}
 	n.OnAny(func(s *socketio.Socket, e *socketio.Event) {
-		a.events.list("event_received", s.Namespace().Name(), s.ID(), argsOf(e), stamp())
+		a.events.list("event_received", s, e)
 	})
 	n.OnAnyOutgoing(func(s *socketio.Socket, e *socketio.Event) {
-		a.events.list("event_sent", s.Namespace().Name(), s.ID(), argsOf(e), stamp())
+		a.events.list("event_sent", s, e)
 	})
 }
 

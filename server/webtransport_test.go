@@ -2,20 +2,12 @@ package server_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,40 +16,10 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	wt "github.com/quic-go/webtransport-go"
 
+	"github.com/chaussette/chaussette/internal/certtest"
 	"github.com/chaussette/chaussette/server"
 	"github.com/chaussette/chaussette/socketio"
 )
-
-// writeCertificate writes a certificate for 127.0.0.1, with its key, and returns the file
-// and what a client trusts.
-func writeCertificate(t *testing.T) (file string, trusted *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	file = filepath.Join(t.TempDir(), "both.pem")
-	if err := os.WriteFile(file, both, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trusted = x509.NewCertPool()
-	trusted.AddCert(leaf)
-	return file, trusted
-}
 
 // events is an app of Socket.IO.
 type events struct{ http.Handler }
@@ -68,7 +30,7 @@ func (events) RegisterSocketIO(io *socketio.Server) {
 
 // A worker serves WebTransport beside the rest, and ends its sessions when it drains.
 func TestWebTransport(t *testing.T) {
-	file, trusted := writeCertificate(t)
+	file, trusted := certtest.Get().File(t), certtest.Get().Pool()
 	log := newLogBuffer()
 	w, err := server.New(events{http.NotFoundHandler()}, server.Config{
 		Address: "127.0.0.1:0", Backend: "socketio", CertFile: file, WebTransport: "127.0.0.1:0", Log: slog.New(slog.NewTextHandler(log, nil)),
@@ -138,7 +100,7 @@ func TestWebTransport(t *testing.T) {
 
 // What is wrong with --webtransport is said before anything is served.
 func TestWebTransportConfig(t *testing.T) {
-	file, _ := writeCertificate(t)
+	file := certtest.Get().File(t)
 	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -436,26 +436,20 @@ func (s *Socket) Began() time.Time { return s.client.session.Began() }
 
 // Joined implements adapter.Roomer.
 func (s *Socket) Joined(r Room) {
-	h := s.ns.handlers
-	if !h.roomed.Load() {
-		return
-	}
-	h.mu.RLock()
-	listeners := h.joined
-	h.mu.RUnlock()
-	for _, f := range listeners {
-		f(s, r)
-	}
+	s.roomed(r, func(h *handlers) []func(*Socket, Room) { return h.joined })
 }
 
 // Left implements adapter.Roomer.
-func (s *Socket) Left(r Room) {
+func (s *Socket) Left(r Room) { s.roomed(r, func(h *handlers) []func(*Socket, Room) { return h.left }) }
+
+// roomed tells those who listen to rooms.
+func (s *Socket) roomed(r Room, of func(*handlers) []func(*Socket, Room)) {
 	h := s.ns.handlers
 	if !h.roomed.Load() {
 		return
 	}
 	h.mu.RLock()
-	listeners := h.left
+	listeners := of(h)
 	h.mu.RUnlock()
 	for _, f := range listeners {
 		f(s, r)

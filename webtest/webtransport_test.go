@@ -4,61 +4,23 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/chaussette/chaussette/internal/certtest"
 	"github.com/chaussette/chaussette/webtest"
 )
 
-// writeCertificate writes a certificate with its key, and returns the file and its hash as
-// serverCertificateHashes has it: browsers take those with an elliptic curve that are valid
-// for two weeks at most.
-func writeCertificate(t *testing.T) (file, hash string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(13 * 24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	file = filepath.Join(t.TempDir(), "both.pem")
-	if err := os.WriteFile(file, both, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(der)
-	return file, base64.StdEncoding.EncodeToString(sum[:])
-}
-
 func startWebTransport(t *testing.T, workers int, more ...string) (p *webtest.Pool, hash string) {
 	t.Helper()
-	file, hash := writeCertificate(t)
-	args := append([]string{"--backend", "socketio", "--certfile", file, "--webtransport", "127.0.0.1:{port}"}, more...)
-	return webtest.StartProgram(t, webtest.Circus, workers, webtest.Build(t, "./webtransportapp"), nil, args...), hash
+	c := certtest.Get()
+	args := append([]string{"--backend", "socketio", "--certfile", c.File(t), "--webtransport", "127.0.0.1:{port}"}, more...)
+	return webtest.StartProgram(t, webtest.Circus, workers, webtest.Build(t, "./webtransportapp"), nil, args...), c.Hash()
 }
 
 // runChromium runs clients/webtransport.js, and calls on for each step that it tells of,

@@ -45,9 +45,6 @@ func TestSameProcess(t *testing.T) {
 	for _, first := range []bool{true, false} {
 		cmd := command(folder, "--fd", "4", "./.App", "an-argument")
 		cmd.Env = []string{} // no PATH, no HOME
-		if home, _ := os.UserHomeDir(); home == "" {
-			t.Skip("this user has no home")
-		}
 		cmd.Env = append(cmd.Env, "CHAUSSETTE_CACHE="+os.Getenv("CHAUSSETTE_CACHE"), "GOPROXY=off")
 		cmd.ExtraFiles = []*os.File{pad, socket}
 		s := startCmd(t, cmd)

@@ -46,12 +46,18 @@ type process struct {
 	lines *bufio.Scanner
 }
 
-func start(t *testing.T, role, base string, attr *syscall.SysProcAttr) *process {
+func start(t *testing.T, role, base string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Args[0], base)}
-	p.cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd := exec.Command(os.Args[0], base)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	return startBy(t, cmd)
+}
+
+// startBy starts the test binary by a command.
+func startBy(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd}
 	p.cmd.Stderr = os.Stderr
-	p.cmd.SysProcAttr = attr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

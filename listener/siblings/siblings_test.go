@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func TestOthers(t *testing.T) {
 // A descriptor arrives with its message, among others; one that nobody takes is closed.
 func TestHandOver(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	to := siblings.Tag(p.line())
 	a := open(t, siblings.Options{Base: base})
 	for i := range 20 {
@@ -161,7 +162,7 @@ func TestUnwantedDescriptor(t *testing.T) {
 // A worker that is killed is known to be gone, and its socket is removed.
 func TestKilled(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	tag := p.line()
 	a := open(t, siblings.Options{Base: base})
 	a.event("+" + tag)
@@ -180,7 +181,7 @@ func TestKilled(t *testing.T) {
 // A stopped worker is dropped, holds up nobody, and is met again when it goes on.
 func TestStopped(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	tag := siblings.Tag(p.line())
 	a := open(t, siblings.Options{Base: base, MaxQueue: 1 << 20, StallTimeout: time.Minute})
 	b := open(t, siblings.Options{Base: base})
@@ -212,7 +213,7 @@ func TestStopped(t *testing.T) {
 // One that takes nothing for too long is dropped, however little waits.
 func TestStalled(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	tag := siblings.Tag(p.line())
 	a := open(t, siblings.Options{Base: base, StallTimeout: 50 * time.Millisecond})
 	a.event("+" + string(tag))
@@ -287,7 +288,7 @@ func TestTwoConnections(t *testing.T) {
 // not.
 func TestGiveBack(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	tag := siblings.Tag(p.line())
 	a := open(t, siblings.Options{Base: base, MaxQueue: 8 << 20})
 	a.event("+" + string(tag))
@@ -408,13 +409,12 @@ func TestFolder(t *testing.T) {
 		{"link", func(path string) error { return os.Symlink(t.TempDir(), path) }, "is a link"},
 		{"file", func(path string) error { return os.WriteFile(path, nil, 0o600) }, "is a link or a file"},
 		{"mode", func(path string) error { return errors.Join(os.Mkdir(path, 0o755), os.Chmod(path, 0o755)) }, "has mode 0755"},
-		{"owner", func(path string) error { return errors.Join(os.Mkdir(path, 0o700), os.Chown(path, nobody, nobody)) }, "belongs to user 65534"},
+		{"owner", func(path string) error {
+			return errors.Join(os.Mkdir(path, 0o700), byRoot("chown", "65534:65534", path).Run())
+		}, "belongs to user 65534"},
 	} {
 		for _, depth := range []string{"all sockets", "one socket"} {
 			t.Run(c.name+"/"+depth, func(t *testing.T) {
-				if c.name == "owner" && os.Geteuid() != 0 {
-					t.Skip("only root can give a folder away")
-				}
 				base := t.TempDir()
 				path := filepath.Dir(folderOf(base))
 				if depth == "one socket" {
@@ -446,13 +446,19 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-const nobody = 65534
+// byRoot is a command of root's: the set-up of the tests needs root or sudo as well.
+func byRoot(name string, args ...string) *exec.Cmd {
+	if os.Geteuid() == 0 {
+		return exec.Command(name, args...)
+	}
+	return exec.Command("sudo", append([]string{"--non-interactive", name}, args...)...)
+}
 
 // stranger is a process of another user: it tries to list, to connect and to inject, and
 // prints what came of it.
 func stranger(base string) {
-	folder := filepath.Join(base, "chaussette-0", key)
-	_, err := os.ReadDir(folder)
+	folders, _ := filepath.Glob(filepath.Join(base, "chaussette-*"))
+	_, err := os.ReadDir(filepath.Join(folders[0], key))
 	fmt.Println("list:", err != nil)
 	var path string
 	if _, err := fmt.Scanln(&path); err != nil {
@@ -472,9 +478,6 @@ func stranger(base string) {
 }
 
 func TestAnotherUser(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can become another user")
-	}
 	base, err := os.MkdirTemp("", "siblings-")
 	if err != nil {
 		t.Fatal(err)
@@ -495,10 +498,7 @@ func TestAnotherUser(t *testing.T) {
 	w := open(t, siblings.Options{Base: base})
 	path := filepath.Join(folderOf(base), string(w.Tag()))
 
-	arg := os.Args[0]
-	os.Args[0] = binary
-	p := start(t, "stranger", base, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}})
-	os.Args[0] = arg
+	p := startBy(t, byRoot("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", roleVariable+"=stranger", binary, base))
 	expect := func(want string) {
 		t.Helper()
 		if got := p.line(); got != want {
@@ -523,7 +523,7 @@ func TestAnotherUser(t *testing.T) {
 // What killed workers of other sockets have left is removed.
 func TestSweep(t *testing.T) {
 	base := t.TempDir()
-	p := start(t, "echo", base, nil)
+	p := start(t, "echo", base)
 	p.line()
 	p.signal(syscall.SIGKILL)
 	_, _ = p.cmd.Process.Wait()

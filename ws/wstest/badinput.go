@@ -249,7 +249,7 @@ func heap() uint64 {
 func openFiles(t *testing.T) int {
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
-		t.Skip("the system does not tell open files")
+		t.Fatal(err)
 	}
 	return len(entries)
 }

@@ -2,14 +2,9 @@ package webtransport_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -22,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	wt "github.com/quic-go/webtransport-go"
 
+	"github.com/chaussette/chaussette/internal/certtest"
 	"github.com/chaussette/chaussette/socketio/engineio"
 	"github.com/chaussette/chaussette/socketio/engineio/webtransport"
 )
@@ -52,22 +48,9 @@ func (e echo) ended(t *testing.T, want engineio.Reason) {
 	}
 }
 
-var certificate = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}}}
-})
+func certificate() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{certtest.Get().Certificate}}
+}
 
 // served is a listener that serves.
 type served struct {
@@ -101,9 +84,7 @@ func serve(t *testing.T, address string, e engineio.Options, o webtransport.Opti
 }
 
 func clientTLS() *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(certificate().Certificates[0].Leaf)
-	return &tls.Config{RootCAs: pool, NextProtos: []string{http3.NextProtoH3}}
+	return &tls.Config{RootCAs: certtest.Get().Pool(), NextProtos: []string{http3.NextProtoH3}}
 }
 
 // dial opens a session, and returns the status that answered it.

@@ -69,6 +69,10 @@ func openPrivate(path string) (*os.File, error) {
 		if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, &FolderError{path, "is a link or a file, where a folder was expected"}
 		}
+		// Another user's cannot be opened, unless by root; it says whose it is all the same.
+		if info, statErr := os.Lstat(path); statErr == nil && errors.Is(err, fs.ErrPermission) && owner(info) != os.Geteuid() {
+			return nil, foreign(path, info)
+		}
 		return nil, err
 	}
 	info, err := dir.Stat()
@@ -76,9 +80,9 @@ func openPrivate(path string) (*os.File, error) {
 		dir.Close()
 		return nil, err
 	}
-	switch stat := info.Sys().(*syscall.Stat_t); {
-	case int(stat.Uid) != os.Geteuid():
-		err = &FolderError{path, fmt.Sprintf("belongs to user %d", stat.Uid)}
+	switch {
+	case owner(info) != os.Geteuid():
+		err = foreign(path, info)
 	case info.Mode().Perm() != 0o700:
 		err = &FolderError{path, fmt.Sprintf("has mode %04o, where 0700 was expected", info.Mode().Perm())}
 	default:
@@ -187,4 +191,10 @@ func (f *folder) sweep(ctx context.Context) {
 		}
 		other.close()
 	}
+}
+
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
+func foreign(path string, info fs.FileInfo) error {
+	return &FolderError{path, fmt.Sprintf("belongs to user %d", owner(info))}
 }

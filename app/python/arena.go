@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chaussette/chaussette/internal/memfd"
 )
 
 const (
@@ -32,7 +34,7 @@ type arena struct {
 
 // newArena returns the shared memory, or nil where the system has none to offer.
 func newArena() *arena {
-	file, err := memoryFile("chaussette", (requestSlots+responseSlots)*slotSize)
+	file, err := memfd.Create("chaussette", (requestSlots+responseSlots)*slotSize)
 	if err != nil {
 		return nil
 	}

@@ -47,6 +47,7 @@ const (
 	armedIn                   // epoll tells when it can be read
 	armedOut                  // and when it can be written
 	brief                     // read BriefRead bytes at most at once
+	isQuick                   // the Owner's calls take no time
 )
 
 // timer makes a Conn an Expirer without making that a method of it.
@@ -309,6 +310,10 @@ func (c *Conn) ResumeLocked() {
 		c.armLocked()
 	}
 }
+
+// QuickLocked says of an Owner that its calls never take long: they are made without anybody who
+// watches how long they take, which costs a wake-up for each [Patience].
+func (c *Conn) QuickLocked() { c.bits |= isQuick }
 
 // BriefRead is how much is read at once of a Conn that BriefLocked was called of, in bytes.
 const BriefRead = 16 << 10

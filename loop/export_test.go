@@ -23,3 +23,6 @@ func (g *Group) RefuseWatches(errno error) {
 		l.refuse.Store(&errno)
 	}
 }
+
+// Watches reports whether somebody watches how long Owners take.
+func (g *Group) Watches() bool { return g.watching.Load() }

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,9 +34,10 @@ type Loop struct {
 	// These belong to the leader.
 	events  [maxEvents]unix.EpollEvent
 	count   int
-	next    int   // of events
-	current *Conn // whose Owner is called
-	aside   int   // calls that are still to be made on goroutines of their own
+	next    int           // of events
+	current *Conn         // whose Owner is called
+	aside   int           // calls that are still to be made on goroutines of their own
+	yielded time.Duration // since start, when the leader yielded last
 
 	acceptors atomic.Pointer[[]*acceptor] // or nil
 	now       atomic.Uint32               // clock, when the leader looked last
@@ -148,6 +150,7 @@ func (l *Loop) wait() bool {
 			if d, any := l.wheel.Next(); any {
 				timeout = int((d + time.Millisecond - 1) / time.Millisecond)
 			}
+			l.yield()
 			n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(timeout), 0, 0)
 		}
 		if errno == 0 && n > 0 {
@@ -160,6 +163,20 @@ func (l *Loop) wait() bool {
 		l.wheel.Advance()
 	}
 	return true
+}
+
+// yieldEvery is less than the 10 ms after which Go's monitor thread takes a goroutine for one
+// that runs on and on.
+const yieldEvery = 4 * time.Millisecond
+
+// yield shows Go's scheduler now and then that the leader does not run on and on, although it
+// never parks: the monitor thread would take the processor away at each wait, which costs a
+// wake-up of that thread and the way back through the scheduler.
+func (l *Loop) yield() {
+	if now := time.Since(l.start); now-l.yielded > yieldEvery {
+		l.yielded = now
+		runtime.Gosched()
+	}
 }
 
 // endRound calls those who wanted to be called.
@@ -203,7 +220,8 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 		l.wantAside.Store(false)
 		l.aside = callsAside
 	}
-	if !c.claim(l.aside > 0, events) {
+	claimed, quick := c.claim(l.aside > 0, events)
+	if !claimed {
 		return true
 	}
 	if l.aside > 0 {
@@ -211,7 +229,9 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 		go c.runAside(events)
 		return true
 	}
-	l.group.watch()
+	if !quick {
+		l.group.watch()
+	}
 	l.current = c
 	state := l.state.Add(inCall)
 	c.ready(w, events, true)
@@ -222,9 +242,9 @@ func (l *Loop) serve(w *worker, fd int32, events uint32) bool {
 	return false
 }
 
-// claim reports whether c may be run; if it is run already, it is not watched until that
-// has ended.
-func (c *Conn) claim(aside bool, events uint32) bool {
+// claim reports whether c may be run, and whether its Owner is quick; if it is run already, it
+// is not watched until that has ended.
+func (c *Conn) claim(aside bool, events uint32) (ok, quick bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bits&(busy|claimed) != 0 {
@@ -233,12 +253,12 @@ func (c *Conn) claim(aside bool, events uint32) bool {
 			c.bits &^= writing
 		}
 		c.armLocked()
-		return false
+		return false, false
 	}
 	if aside {
 		c.bits |= busy
 	}
-	return true
+	return true, c.bits&isQuick != 0
 }
 
 // runAside runs c on a goroutine that leads no loop.

@@ -295,3 +295,34 @@ func TestBrief(t *testing.T) {
 	for range c.sizes {
 	}
 }
+
+// Nobody watches an Owner that says it is quick; others of the same loop are watched.
+func TestQuick(t *testing.T) {
+	g := newGroup(t)
+	quick, peer := pair(t, g)
+	quick.Lock()
+	quick.QuickLocked()
+	quick.Unlock()
+	say := func(nc net.Conn) {
+		t.Helper()
+		var b [5]byte
+		if _, err := nc.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(nc, b[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(peer)
+	if g.Watches() {
+		t.Error("a quick Owner is watched")
+	}
+	_, other := pair(t, g)
+	for range 1000 {
+		say(other)
+		if g.Watches() { // until it has been quiet for some looks
+			return
+		}
+	}
+	t.Error("an Owner that may block is not watched")
+}

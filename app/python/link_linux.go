@@ -40,6 +40,7 @@ func newLoopLink(c *child, fd int, g *loop.Group) (link, error) {
 
 func (l *loopLink) start() {
 	l.io.Lock()
+	l.io.QuickLocked() // a Sink does not block
 	l.io.StartLocked()
 	l.io.Unlock()
 }

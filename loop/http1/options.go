@@ -14,7 +14,7 @@ type Options struct {
 	// Handler takes what Direct leaves.
 	Handler http.Handler
 	// Goroutines says that the Handler is slow as a rule: it is called on a goroutine from the
-	// start.
+	// start. What is left for the loop to call never blocks then, and is not watched.
 	Goroutines bool
 	// Direct takes requests on the loop; nil takes none.
 	Direct Direct

@@ -1,5 +1,7 @@
 package python
 
+import "golang.org/x/sys/unix"
+
 // SocketPair is what the pipe is made of.
 var SocketPair = socketPair
 
@@ -13,4 +15,13 @@ func (a *App) InFlight() int {
 	a.child.mu.Lock()
 	defer a.child.mu.Unlock()
 	return a.child.live
+}
+
+// LimitPassing has the system refuse to pass more than a few descriptors to the child at once.
+func (a *App) LimitPassing() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.child.mu.Lock()
+	defer a.child.mu.Unlock()
+	return unix.SetsockoptInt(a.child.lends, unix.SOL_SOCKET, unix.SO_SNDBUF, 1) // the least there is
 }

@@ -246,6 +246,13 @@ def do_sleep(environ, start_response):
     return [b"slept"]
 
 
+def do_input(environ, start_response):
+    """What the body is read from, and its digest."""
+    body = environ["wsgi.input"]
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [("%s %s" % (type(body.raw).__name__, hashlib.sha256(body.read()).hexdigest())).encode()]
+
+
 def do_descriptors(environ, start_response):
     """Let the process have so many more than it has open, or as many as it may."""
     import resource

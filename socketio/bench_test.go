@@ -51,5 +51,5 @@ func BenchmarkJoinLeave(b *testing.B) {
 		s.Join("room")
 		s.Leave("room")
 	}
-	c.send("1")
+	c.Send("1")
 }

@@ -5,22 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/chaussette/chaussette/internal/siotest"
 	"github.com/chaussette/chaussette/socketio"
 )
 
 // poll polls as a client that takes gzip, and returns in what encoding the answer is.
-func (c *client) poll() string {
-	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(c.t.Context(), http.MethodGet, "/socket.io/?EIO=4&transport=polling&sid="+c.sid, nil)
-	r.Header.Set("Accept-Encoding", "gzip")
-	c.h.ServeHTTP(w, r)
+func poll(t *testing.T, c *siotest.Client) string {
+	t.Helper()
+	w := c.Exchange(http.MethodGet, "", "Accept-Encoding", "gzip")
 	if w.Code != http.StatusOK || w.Body.Len() < 40 {
-		c.t.Errorf("status %d, %q", w.Code, w.Body)
+		t.Errorf("status %d, %q", w.Code, w.Body)
 	}
 	return w.Header().Get("Content-Encoding")
 }
@@ -64,7 +62,7 @@ func TestUncompressed(t *testing.T) {
 				if err := x.emit(); err != nil {
 					t.Error(err)
 				}
-				if got := c.poll(); got != x.want {
+				if got := poll(t, c); got != x.want {
 					t.Errorf("%s: Content-Encoding %q, want %q", x.name, got, x.want)
 				}
 			}
@@ -85,13 +83,13 @@ func TestUncompressedWhenItIsMissed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				io := socketio.NewServer(&socketio.Options{Recovery: &socketio.Recovery{}})
 				defer io.Close()
-				c := open(t, io)
-				c.send("40")
-				welcome := c.next()
+				c := siotest.Open(t, io)
+				c.Send("40")
+				welcome := c.Next()
 				pid := welcome[strings.Index(welcome, `"pid":"`)+7 : len(welcome)-2]
 				_ = io.Emit("before")
-				offset := strings.TrimSuffix(strings.TrimPrefix(c.next(), `42["before","`), `"]`)
-				c.send("1")
+				offset := strings.TrimSuffix(strings.TrimPrefix(c.Next(), `42["before","`), `"]`)
+				c.Send("1")
 				synctest.Wait()
 				missed := io.To()
 				if want == "" {
@@ -100,15 +98,15 @@ func TestUncompressedWhenItIsMissed(t *testing.T) {
 				if err := missed.Emit("e", strings.Repeat("x", 2000)); err != nil {
 					t.Fatal(err)
 				}
-				again := open(t, io)
+				again := siotest.Open(t, io)
 				first := make(chan string)
-				go func() { first <- again.next() }()
+				go func() { first <- again.Next() }()
 				synctest.Wait() // the poll is there, and takes the welcome alone
-				again.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+				again.Send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
 				if p := <-first; p != welcome {
 					t.Fatalf("%s, want %s", p, welcome)
 				}
-				if got := again.poll(); got != want {
+				if got := poll(t, again); got != want {
 					t.Errorf("Content-Encoding %q, want %q", got, want)
 				}
 			})

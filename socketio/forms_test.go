@@ -94,7 +94,7 @@ func TestFormsOfSiblings(t *testing.T) {
 					}
 				}
 				for range frames {
-					got[i] = append(got[i], polling.next())
+					got[i] = append(got[i], polling.Next())
 				}
 			}
 			if !slices.Equal(got[0], got[1]) {
@@ -130,5 +130,5 @@ func TestShipped(t *testing.T) {
 	clients[1].Expect(wstest.F(wstest.Text, "43shipped"), wstest.F(wstest.Text, `42["own"]`))
 	clients[2].Expect(wstest.F(wstest.Text, "5shipped"))
 	clients[3].Expect(wstest.F(wstest.Binary, "shipped"))
-	polling.want("42shipped", `42["own"]`)
+	polling.Want("42shipped", `42["own"]`)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chaussette/chaussette/internal/siotest"
 	"github.com/chaussette/chaussette/socketio"
 )
 
@@ -35,15 +36,15 @@ func TestOnJoin(t *testing.T) {
 		s.Leave("a", "c")
 	})
 	c := connect(t, io, "/")
-	c.send(`420["go"]`)
-	c.want("430[]")
+	c.Send(`420["go"]`)
+	c.Want("430[]")
 	if err := io.To("b").SocketsJoin("d"); err != nil {
 		t.Error(err)
 	}
 	if err := io.To("b").SocketsLeave("d"); err != nil {
 		t.Error(err)
 	}
-	c.send("41")
+	c.Send("41")
 	<-left
 	mu.Lock()
 	defer mu.Unlock()
@@ -79,7 +80,7 @@ func TestOnNamespace(t *testing.T) {
 				t.Error(there)
 			}
 		}
-		c.send("1")
+		c.Send("1")
 	}
 	slices.Sort(names)
 	if got := fmt.Sprint(names); got != "[/ /* /after /before]" {
@@ -109,10 +110,10 @@ func TestForgetAuthAndOnSetData(t *testing.T) {
 	heard := make(chan any, 1)
 	io.OnSetData(func(s *socketio.Socket) { heard <- s.Data() })
 	io.On("set", func(s *socketio.Socket) { s.SetData(7) })
-	c := open(t, io)
-	c.send(`40{"password":"secret"}`)
-	c.next()
-	c.send(`42["set"]`)
+	c := siotest.Open(t, io)
+	c.Send(`40{"password":"secret"}`)
+	c.Next()
+	c.Send(`42["set"]`)
 	if v := <-heard; v != 7 {
 		t.Error(v)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/chaussette/chaussette/internal/siotest"
 	"github.com/chaussette/chaussette/socketio"
 )
 
@@ -39,9 +40,9 @@ func TestOnConnectAsks(t *testing.T) {
 		_ = s.Emit("hello", name)
 	})
 	c := connect(t, io, "/")
-	c.want(`421["who?"]`)
-	c.send(`431["me"]`)
-	c.want(`42["hello","me"]`)
+	c.Want(`421["who?"]`)
+	c.Send(`431["me"]`)
+	c.Want(`42["hello","me"]`)
 }
 
 // What happens to a socket happens in order, whoever does it: OnConnect before the events,
@@ -71,13 +72,13 @@ func TestOrder(t *testing.T) {
 				io.OnConnect(func(*socketio.Socket) { <-goOn; d.note("connect") })
 				io.OnDisconnect(func(_ *socketio.Socket, r socketio.Reason) { d.note(string(r)) })
 				io.On("e", func(what string) { d.note(what) })
-				client := open(t, io)
-				client.send("40", `42["e","1"]`, `42["e","2"]`)
+				client := siotest.Open(t, io)
+				client.Send("40", `42["e","1"]`, `42["e","2"]`)
 				synctest.Wait()
 				if d.String() != "" {
 					t.Errorf("before OnConnect has returned: %s", &d)
 				}
-				client.send("41")
+				client.Send("41")
 				close(goOn)
 				synctest.Wait()
 				if d.String() != c.want {
@@ -121,7 +122,7 @@ func TestThrownOutAtOnce(t *testing.T) {
 	})
 	for range 200 {
 		left.Add(1)
-		open(t, io).send("40")
+		siotest.Open(t, io).Send("40")
 	}
 	left.Wait()
 	close(stop)

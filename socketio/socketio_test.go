@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/siotest"
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/adapter"
 	"github.com/chaussette/chaussette/socketio/engineio"
@@ -61,8 +62,8 @@ func TestHandlers(t *testing.T) {
 		{`4214["struct",{"X":"y"}]`, `4314[{"error":"struct: argument 1: X is a string, which does not fit"}]`},
 		{`4215["forbidden"]`, `4315[{"error":"forbidden"}]`},
 	} {
-		c.send(x.sent)
-		if got := c.next(); got != x.want {
+		c.Send(x.sent)
+		if got := c.Next(); got != x.want {
 			t.Errorf("%s: %s, want %s", x.sent, got, x.want)
 		}
 	}
@@ -94,9 +95,9 @@ func TestRooms(t *testing.T) {
 	io.On("join", func(s *socketio.Socket, rooms ...socketio.Room) { s.Join(rooms...) })
 	io.On("others", func(s *socketio.Socket, room socketio.Room) error { return s.To(room).Emit("hi", room) })
 	a, b, c := connect(t, io, "/"), connect(t, io, "/"), connect(t, io, "/")
-	for who, rooms := range map[*client]string{a: `"x"`, b: `"x","y"`, c: `"y","z"`} {
-		who.send(`420["join",` + rooms + `]`)
-		who.want("430[]")
+	for who, rooms := range map[*siotest.Client]string{a: `"x"`, b: `"x","y"`, c: `"y","z"`} {
+		who.Send(`420["join",` + rooms + `]`)
+		who.Want("430[]")
 	}
 	check := func(err error) {
 		t.Helper()
@@ -107,22 +108,22 @@ func TestRooms(t *testing.T) {
 	check(io.To("x", "y").Emit("e", 1)) // b is in both, and gets it once
 	check(io.To("x").Except("y").Emit("e", 2))
 	check(io.Except("z").Emit("e", 3))
-	a.send(`42["others","x"]`)
+	a.Send(`42["others","x"]`)
 	check(io.To("y").SocketsJoin("w"))
 	check(io.To("w").Emit("e", 4))
 	check(io.To("w").SocketsLeave("w"))
 	check(io.To("w").Emit("e", 5))
 	check(io.Emit("end"))
-	a.want(`42["e",1]`, `42["e",2]`, `42["e",3]`, `42["end"]`)
-	b.want(`42["e",1]`, `42["e",3]`, `42["hi","x"]`, `42["e",4]`, `42["end"]`)
-	c.want(`42["e",1]`, `42["e",4]`, `42["end"]`)
+	a.Want(`42["e",1]`, `42["e",2]`, `42["e",3]`, `42["end"]`)
+	b.Want(`42["e",1]`, `42["e",3]`, `42["hi","x"]`, `42["e",4]`, `42["end"]`)
+	c.Want(`42["e",1]`, `42["e",4]`, `42["end"]`)
 
 	found, err := io.To("y").FetchSockets(t.Context())
 	if err != nil || len(found) != 2 {
 		t.Fatal(found, err)
 	}
 	check(io.To("z").DisconnectSockets(false))
-	c.want("41")
+	c.Want("41")
 	if n := len(io.Sockets()); n != 2 {
 		t.Errorf("%d sockets", n)
 	}
@@ -142,33 +143,33 @@ func TestAcks(t *testing.T) {
 	s := <-sockets
 
 	// The answer comes while the handler that waits for it runs.
-	c.send(`427["ask back"]`)
-	c.want(`421["your name?"]`)
-	c.send(`431["ada"]`)
-	c.want(`437["ada"]`)
+	c.Send(`427["ask back"]`)
+	c.Want(`421["your name?"]`)
+	c.Send(`431["ada"]`)
+	c.Want(`437["ada"]`)
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	if _, err := s.EmitWithAck(ctx, "silence"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	c.want(`422["silence"]`)
-	c.send(`432["too late"]`)
+	c.Want(`422["silence"]`)
+	c.Send(`432["too late"]`)
 
 	var missing *socketio.MissingAcksError
 	answers, err := io.To().Timeout(5*time.Millisecond).EmitWithAck(t.Context(), "all?")
 	if !errors.As(err, &missing) || missing.Missing != 1 || missing.Expected != 1 || len(answers) != 0 {
 		t.Error(answers, err)
 	}
-	c.want(`423["all?"]`)
+	c.Want(`423["all?"]`)
 
 	done := make(chan error)
 	go func() {
 		_, err := s.EmitWithAck(t.Context(), "going?")
 		done <- err
 	}()
-	c.want(`424["going?"]`)
-	c.send("1")
+	c.Want(`424["going?"]`)
+	c.Send("1")
 	if err := <-done; !errors.Is(err, socketio.ErrDisconnected) {
 		t.Error(err)
 	}
@@ -188,52 +189,52 @@ func TestMiddlewareAndNamespaces(t *testing.T) {
 	})
 	pattern := io.OfMatch(func(name string) bool { return strings.HasPrefix(name, "/room-") })
 	pattern.On("name", func(s *socketio.Socket) string { return s.Namespace().Name() })
-	c := open(t, io)
-	c.send("40/nowhere")
-	c.want(`44/nowhere,{"message":"Invalid namespace"}`)
-	c.send("40/secret,") // middleware takes its time: beside another this one's answer has no order
-	c.want(`44/secret,{"message":"who are you?","data":{"code":1}}`)
-	c.send(`40/secret,{"Token":"x"}`)
-	if p := c.next(); !strings.HasPrefix(p, `40/secret,{"sid":`) {
+	c := siotest.Open(t, io)
+	c.Send("40/nowhere")
+	c.Want(`44/nowhere,{"message":"Invalid namespace"}`)
+	c.Send("40/secret,") // middleware takes its time: beside another this one's answer has no order
+	c.Want(`44/secret,{"message":"who are you?","data":{"code":1}}`)
+	c.Send(`40/secret,{"Token":"x"}`)
+	if p := c.Next(); !strings.HasPrefix(p, `40/secret,{"sid":`) {
 		t.Error(p)
 	}
-	c.send("40/room-1,")
-	if p := c.next(); !strings.HasPrefix(p, `40/room-1,{"sid":`) {
+	c.Send("40/room-1,")
+	if p := c.Next(); !strings.HasPrefix(p, `40/room-1,{"sid":`) {
 		t.Error(p)
 	}
-	c.send(`42/room-1,1["name"]`)
-	c.want(`43/room-1,1["/room-1"]`)
+	c.Send(`42/room-1,1["name"]`)
+	c.Want(`43/room-1,1["/room-1"]`)
 	// One that is asked for before anybody has come is the pattern's as well.
 	early := io.Of("/room-2")
-	c.send("40/room-2,")
-	if p := c.next(); !strings.HasPrefix(p, `40/room-2,{"sid":`) {
+	c.Send("40/room-2,")
+	if p := c.Next(); !strings.HasPrefix(p, `40/room-2,{"sid":`) {
 		t.Error(p)
 	}
-	c.send(`42/room-2,1["name"]`)
-	c.want(`43/room-2,1["/room-2"]`)
+	c.Send(`42/room-2,1["name"]`)
+	c.Want(`43/room-2,1["/room-2"]`)
 	if early != io.Of("/room-2") || len(early.Sockets()) != 1 {
 		t.Error("there are two of them")
 	}
-	c.send("41/room-2,")
+	c.Send("41/room-2,")
 	if err := pattern.Emit("to all"); err != nil {
 		t.Error(err)
 	}
-	c.want(`42/room-1,["to all"]`)
+	c.Want(`42/room-1,["to all"]`)
 }
 
 func TestDisconnectReasons(t *testing.T) {
 	for _, x := range []struct {
 		name string
-		do   func(c *client, s *socketio.Socket)
+		do   func(c *siotest.Client, s *socketio.Socket)
 		want socketio.Reason
 	}{
-		{"client leaves", func(c *client, _ *socketio.Socket) { c.send("41") }, socketio.ClientDisconnect},
-		{"client closes", func(c *client, _ *socketio.Socket) { c.send("1") }, socketio.TransportClose},
-		{"server throws out", func(_ *client, s *socketio.Socket) { s.Disconnect(false) }, socketio.ServerDisconnect},
-		{"server closes", func(_ *client, s *socketio.Socket) { s.Disconnect(true) }, socketio.ServerDisconnect},
-		{"nonsense", func(c *client, _ *socketio.Socket) { c.send("42{}") }, socketio.ParseError},
-		{"bad payload", func(c *client, _ *socketio.Socket) { c.send("x") }, socketio.TransportError},
-		{"session closed", func(_ *client, s *socketio.Socket) { s.Session().Close() }, socketio.ForcedClose},
+		{"client leaves", func(c *siotest.Client, _ *socketio.Socket) { c.Send("41") }, socketio.ClientDisconnect},
+		{"client closes", func(c *siotest.Client, _ *socketio.Socket) { c.Send("1") }, socketio.TransportClose},
+		{"server throws out", func(_ *siotest.Client, s *socketio.Socket) { s.Disconnect(false) }, socketio.ServerDisconnect},
+		{"server closes", func(_ *siotest.Client, s *socketio.Socket) { s.Disconnect(true) }, socketio.ServerDisconnect},
+		{"nonsense", func(c *siotest.Client, _ *socketio.Socket) { c.Send("42{}") }, socketio.ParseError},
+		{"bad payload", func(c *siotest.Client, _ *socketio.Socket) { c.Post("x") }, socketio.TransportError},
+		{"session closed", func(_ *siotest.Client, s *socketio.Socket) { s.Session().Close() }, socketio.ForcedClose},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			io := newServer(t, nil)
@@ -265,8 +266,8 @@ func TestServerCloses(t *testing.T) {
 	if r := <-reasons; r != socketio.ServerShutdown {
 		t.Error(r)
 	}
-	c.want("1") // not 41: it is to come back
-	if got := c.do("GET", ""); !strings.Contains(got, "Session ID unknown") {
+	c.Want("1") // not 41: it is to come back
+	if got := c.Do("GET", ""); !strings.Contains(got, "Session ID unknown") {
 		t.Error(got)
 	}
 	if w := httptest.NewRecorder(); true {
@@ -289,10 +290,10 @@ func TestHeartbeats(t *testing.T) {
 		c := connect(t, io, "/")
 		start := time.Now()
 		for range 3 {
-			if p := c.do("GET", ""); p != "2" {
+			if p := c.Do("GET", ""); p != "2" {
 				t.Fatal(p)
 			}
-			c.send("3")
+			c.Send("3")
 		}
 		if d := time.Since(start); d < 75*time.Second || d > 76*time.Second {
 			t.Errorf("three pings took %v", d)
@@ -311,8 +312,8 @@ func TestConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		io := socketio.NewServer(&socketio.Options{ConnectTimeout: time.Second})
 		defer io.Close()
-		c := open(t, io)
-		if p := c.do("GET", ""); p != "1" {
+		c := siotest.Open(t, io)
+		if p := c.Do("GET", ""); p != "1" {
 			t.Error(p)
 		}
 	})
@@ -330,30 +331,30 @@ func TestRecovery(t *testing.T) {
 		sockets <- s
 	})
 	io.OnDisconnect(func(*socketio.Socket, socketio.Reason) { left <- struct{}{} })
-	c := open(t, io)
-	c.send("40")
-	welcome := c.next()
+	c := siotest.Open(t, io)
+	c.Send("40")
+	welcome := c.Next()
 	was := <-sockets
 	pid := welcome[strings.Index(welcome, `"pid":"`)+7 : len(welcome)-2]
 	if err := io.To("room").Emit("before"); err != nil {
 		t.Fatal(err)
 	}
-	before := c.next()
+	before := c.Next()
 	offset := strings.TrimSuffix(strings.TrimPrefix(before, `42["before","`), `"]`)
-	c.send("1")
+	c.Send("1")
 	<-left
 	for i := range 3 {
 		_ = io.To("room").Emit("missed", i)
 		_ = io.To("elsewhere").Emit("not mine")
 	}
 
-	again := open(t, io)
-	again.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
-	if p := again.next(); p != welcome {
+	again := siotest.Open(t, io)
+	again.Send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+	if p := again.Next(); p != welcome {
 		t.Errorf("%s, want %s", p, welcome)
 	}
 	for i := range 3 {
-		if p := again.next(); !strings.HasPrefix(p, fmt.Sprintf(`42["missed",%d,`, i)) {
+		if p := again.Next(); !strings.HasPrefix(p, fmt.Sprintf(`42["missed",%d,`, i)) {
 			t.Error(p)
 		}
 	}
@@ -363,9 +364,9 @@ func TestRecovery(t *testing.T) {
 	}
 
 	// It is back before the end of its connection was noticed: that is brought about.
-	last := open(t, io)
-	last.send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
-	if p := last.next(); p != welcome {
+	last := siotest.Open(t, io)
+	last.Send(fmt.Sprintf(`40{"pid":%q,"offset":%q}`, pid, offset))
+	if p := last.Next(); p != welcome {
 		t.Errorf("%s, want %s", p, welcome)
 	}
 	<-left
@@ -387,7 +388,7 @@ func TestRecoveryOfWhatIsListenedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"first", "second"} {
-		if p := c.next(); !strings.HasPrefix(p, `42["`+name+`",`) {
+		if p := c.Next(); !strings.HasPrefix(p, `42["`+name+`",`) {
 			t.Error(p)
 		}
 	}
@@ -409,7 +410,7 @@ func TestDataType(t *testing.T) {
 			io.DataType(c.example)
 			sockets := make(chan *socketio.Socket, 1)
 			io.OnConnect(func(s *socketio.Socket) { sockets <- s })
-			open(t, io).send(`40{"pid":"p"}`)
+			siotest.Open(t, io).Send(`40{"pid":"p"}`)
 			if got := (<-sockets).Data(); !reflect.DeepEqual(got, c.want) {
 				t.Errorf("%#v, want %#v", got, c.want)
 			}
@@ -500,19 +501,19 @@ func TestBadPackets(t *testing.T) {
 				n.On("e", func() string { return "e" })
 			}
 			io.Of("/auth").OnConnect(func(s *socketio.Socket) { _ = s.Emit("auth", s.Auth()) })
-			other, c := connect(t, io, "/"), open(t, io)
-			c.send(x.sent...)
+			other, c := connect(t, io, "/"), siotest.Open(t, io)
+			c.Send(x.sent...)
 			got := closed
-			if io.Engine().Session(engineio.SID(c.sid)) != nil {
-				for got = c.next(); strings.HasPrefix(got, "40"); {
-					got = c.next()
+			if io.Engine().Session(engineio.SID(c.SID)) != nil {
+				for got = c.Next(); strings.HasPrefix(got, "40"); {
+					got = c.Next()
 				}
 			}
 			if got != x.want {
 				t.Errorf("got %s, want %s", got, x.want)
 			}
-			other.send(`421["e"]`)
-			other.want(`431["e"]`)
+			other.Send(`421["e"]`)
+			other.Want(`431["e"]`)
 		})
 	}
 }
@@ -531,9 +532,9 @@ func TestTenThousandLeft(t *testing.T) {
 		}
 		before, goroutines := heap(), runtime.NumGoroutine()
 		for i := range 10_000 {
-			c := open(t, io)
+			c := siotest.Open(t, io)
 			if i%2 == 0 {
-				c.send("40")
+				c.Send("40")
 			}
 		}
 		synctest.Wait()

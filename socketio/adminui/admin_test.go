@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/siotest"
 	"github.com/chaussette/chaussette/socketio"
 	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
 	"github.com/chaussette/chaussette/socketio/adminui"
@@ -38,8 +39,8 @@ func TestDevelopment(t *testing.T) {
 	io.On("join", func(s *socketio.Socket, r socketio.Room) { s.Join(r) })
 	io.On("data", func(s *socketio.Socket, v any) { s.SetData(v) })
 	io.On("ask", func(s *socketio.Socket, blob []byte) (int, error) { return len(blob), s.Emit("answer", 7) })
-	before := open(t, io)
-	early, _ := before.connect("/", "")
+	before := siotest.Open(t, io)
+	early, _ := before.Connect("/", "")
 
 	p := login(t, io, secret)
 	if id := decode[string](t, p.await("session").args[0]); len(id) != 32 {
@@ -55,7 +56,7 @@ func TestDevelopment(t *testing.T) {
 		t.Fatalf("%d sockets", len(all))
 	}
 	i := slices.IndexFunc(all, func(s socket) bool { return s.Nsp == "/" })
-	if s := all[i]; s.ID != early || s.ClientID != before.sid[:12] || s.Transport != "polling" || string(s.Data) != "{}" ||
+	if s := all[i]; s.ID != early || s.ClientID != before.SID[:12] || s.Transport != "polling" || string(s.Data) != "{}" ||
 		!slices.Equal(s.Rooms, []string{early, "first"}) || s.Handshake["address"] != "192.0.2.1" || s.Handshake["auth"] != nil {
 		t.Errorf("%+v", s)
 	}
@@ -65,8 +66,8 @@ func TestDevelopment(t *testing.T) {
 		}
 	}
 
-	c := open(t, io)
-	id, _ := c.connect("/", "")
+	c := siotest.Open(t, io)
+	id, _ := c.Connect("/", "")
 	ours := quoted(id)
 	s := decode[socket](t, p.until(func(e event) bool {
 		return e.name == "socket_connected" && strings.Contains(e.String(), id)
@@ -75,14 +76,14 @@ func TestDevelopment(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	p.expect("room_joined", `"/"`, `"first"`, ours)
-	c.send(`42["join","room"]`)
+	c.Send(`42["join","room"]`)
 	p.expect("event_received", `"/"`, ours, `["join","room"]`)
 	p.expect("room_joined", `"/"`, `"room"`, ours)
-	c.send(`42["data",{"a":1}]`)
+	c.Send(`42["data",{"a":1}]`)
 	if e := p.await("socket_updated"); string(e.args[0]) != `{"data":{"a":1},"id":`+ours+`,"nsp":"/"}` {
 		t.Error(e)
 	}
-	c.send(`451-1["ask",{"_placeholder":true,"num":0}]`, "bAAEC")
+	c.Send(`451-1["ask",{"_placeholder":true,"num":0}]`, "bAAEC")
 	if packet := p.binary(); packet != `451-/admin,["event_received","/",`+ours+`,["ask",{"_placeholder":true,"num":0}]` {
 		t.Error(packet)
 	}
@@ -112,7 +113,7 @@ func TestDevelopment(t *testing.T) {
 	if n := len(io.Sockets()); n != 1 {
 		t.Errorf("%d sockets", n)
 	}
-	p.send(`42/admin,1["join","/nowhere","x",null]`)
+	p.Send(`42/admin,1["join","/nowhere","x",null]`)
 	if got := p.ack(); got != `43/admin,1[{"error":"no namespace /nowhere"}]` {
 		t.Error(got)
 	}
@@ -126,8 +127,8 @@ func TestDevelopment(t *testing.T) {
 // binary returns the packet of the next binary event, up to its time.
 func (p page) binary() string {
 	for {
-		if packet := p.next(); strings.HasPrefix(packet, "45") {
-			if attachment := p.next(); attachment != "bAAEC" {
+		if packet := p.Next(); strings.HasPrefix(packet, "45") {
+			if attachment := p.Next(); attachment != "bAAEC" {
 				p.t.Error(attachment)
 			}
 			return packet[:strings.LastIndex(packet, ",")]
@@ -137,7 +138,7 @@ func (p page) binary() string {
 
 func (p page) ack() string {
 	for {
-		if packet := p.next(); strings.HasPrefix(packet, "43") {
+		if packet := p.Next(); strings.HasPrefix(packet, "43") {
 			return packet
 		}
 	}
@@ -152,9 +153,9 @@ func TestProductionAndReadOnly(t *testing.T) {
 		if e := p.await("config"); string(e.args[0]) != `{"supportedFeatures":["AGGREGATED_EVENTS"]}` {
 			t.Error(e)
 		}
-		c := open(t, io)
-		id, _ := c.connect("/", "")
-		c.send(`42["hi"]`)
+		c := siotest.Open(t, io)
+		id, _ := c.Connect("/", "")
+		c.Send(`42["hi"]`)
 		p.says(`["_disconnect","/",true,` + quoted(id) + `]`)
 		counts := map[string]int{}
 		deadline := time.Now().Add(10 * time.Second)
@@ -203,16 +204,16 @@ func TestLogin(t *testing.T) {
 		``, `{}`, `{"username":"ada","password":"wrong"}`, `{"username":"bob","password":"secret"}`, `{"username":"ada"}`,
 		`{"sessionId":"00112233445566778899aabbccddeeff"}`, `{"username":{},"password":[]}`, `{"username":"ada","password":"` + strings.Repeat("x", 100) + `"}`,
 	} {
-		if _, refused := open(t, io).connect("/admin", auth); refused != `44/admin,{"message":"invalid credentials"}` {
+		if _, refused := siotest.Open(t, io).Connect("/admin", auth); refused != `44/admin,{"message":"invalid credentials"}` {
 			t.Errorf("%s: %s", auth, refused)
 		}
 	}
 	p := login(t, io, secret)
 	session := decode[string](t, p.await("session").args[0])
 	for range 6 {
-		open(t, io).connect("/admin", `{"username":"ada","password":"wrong"}`)
+		siotest.Open(t, io).Connect("/admin", `{"username":"ada","password":"wrong"}`)
 	}
-	if _, refused := open(t, io).connect("/admin", secret); !strings.Contains(refused, "too many attempts") {
+	if _, refused := siotest.Open(t, io).Connect("/admin", secret); !strings.Contains(refused, "too many attempts") {
 		t.Error(refused)
 	}
 	// A session is no try.
@@ -228,22 +229,22 @@ func TestTime(t *testing.T) {
 		io := newServer(t, nil, adminui.Options{SessionLifetime: time.Hour})
 		p := login(t, io, secret)
 		session := `{"sessionId":` + string(p.await("session").args[0]) + `}`
-		c := open(t, io)
-		if _, refused := c.connect("/admin", session); refused != "" {
+		c := siotest.Open(t, io)
+		if _, refused := c.Connect("/admin", session); refused != "" {
 			t.Error(refused)
 		}
 		time.Sleep(time.Hour)
-		if _, refused := open(t, io).connect("/admin", session); refused == "" {
+		if _, refused := siotest.Open(t, io).Connect("/admin", session); refused == "" {
 			t.Error("a session has outlived its time")
 		}
 		for range 10 {
-			open(t, io).connect("/admin", `{"username":"ada","password":"wrong"}`)
+			siotest.Open(t, io).Connect("/admin", `{"username":"ada","password":"wrong"}`)
 		}
-		if _, refused := open(t, io).connect("/admin", secret); refused == "" {
+		if _, refused := siotest.Open(t, io).Connect("/admin", secret); refused == "" {
 			t.Error("the 11th try in a minute")
 		}
 		time.Sleep(time.Minute)
-		if _, refused := open(t, io).connect("/admin", secret); refused != "" {
+		if _, refused := siotest.Open(t, io).Connect("/admin", secret); refused != "" {
 			t.Error(refused)
 		}
 	})
@@ -297,8 +298,8 @@ func TestSiblings(t *testing.T) {
 		adaptertest.Workers(t, workers[i].Of(namespace).Adapter(), 2)
 		adaptertest.Workers(t, workers[1-i].Of(namespace).Adapter(), 2)
 	}
-	c := open(t, workers[1])
-	id, _ := c.connect("/team-a", "")
+	c := siotest.Open(t, workers[1])
+	id, _ := c.Connect("/team-a", "")
 	p := login(t, workers[0], secret)
 	session := p.await("session").args[0]
 	all := decode[[]socket](t, p.await("all_sockets").args[0])
@@ -306,7 +307,7 @@ func TestSiblings(t *testing.T) {
 	if len(all) != 2 || i < 0 {
 		t.Fatalf("%+v", all)
 	}
-	if s := all[i]; s.Nsp != "/team-a" || s.Transport != "polling" || s.ClientID != c.sid[:12] {
+	if s := all[i]; s.Nsp != "/team-a" || s.Transport != "polling" || s.ClientID != c.SID[:12] {
 		t.Errorf("%+v", s)
 	}
 	p.says(`["join","/team-a","room",` + quoted(id) + `]`)
@@ -326,8 +327,8 @@ func TestSiblings(t *testing.T) {
 // Where more happens than a page can be told, it gets all sockets anew.
 func TestFlood(t *testing.T) {
 	io := newServer(t, nil, adminui.Options{NoAuth: true})
-	c := open(t, io)
-	id, _ := c.connect("/", "")
+	c := siotest.Open(t, io)
+	id, _ := c.Connect("/", "")
 	p := login(t, io, "")
 	p.await("all_sockets")
 	s := io.Socket(socketio.SocketID(id))
@@ -365,7 +366,7 @@ func TestWatchedElsewhere(t *testing.T) {
 	adaptertest.Workers(t, silent.Of("/admin").Adapter(), 2)
 	adaptertest.Workers(t, io.Of("/admin").Adapter(), 2)
 	p := login(t, silent, "")
-	id, _ := open(t, io).connect("/", "")
+	id, _ := siotest.Open(t, io).Connect("/", "")
 	for range 2 { // so it is watching
 		if e := p.until(func(event) bool { return true }); e.name != "server_stats" {
 			t.Errorf("%s, where nobody is watching", e.name)
@@ -377,7 +378,7 @@ func TestWatchedElsewhere(t *testing.T) {
 	if e := p.until(func(e event) bool { return e.name != "server_stats" }); e.name != "all_sockets" || !strings.Contains(e.String(), id) {
 		t.Error(e)
 	}
-	second, _ := open(t, io).connect("/", "")
+	second, _ := siotest.Open(t, io).Connect("/", "")
 	p.until(func(e event) bool { return e.name == "socket_connected" && strings.Contains(e.String(), second) })
 }
 
@@ -386,15 +387,15 @@ func TestLateWorker(t *testing.T) {
 	hubs := adaptertest.Hubs(t, 2)
 	p := login(t, newServer(t, hubs[0].Factory, adminui.Options{NoAuth: true}), "")
 	p.await("all_sockets")
-	id, _ := open(t, newServer(t, hubs[1].Factory, adminui.Options{NoAuth: true})).connect("/", "")
+	id, _ := siotest.Open(t, newServer(t, hubs[1].Factory, adminui.Options{NoAuth: true})).Connect("/", "")
 	p.until(func(e event) bool { return strings.Contains(e.String(), id) })
 }
 
 // A flood of events leaves what a page knows of sockets and rooms as it is.
 func TestFloodOfEvents(t *testing.T) {
 	io := newServer(t, nil, adminui.Options{NoAuth: true})
-	c := open(t, io)
-	id, _ := c.connect("/", "")
+	c := siotest.Open(t, io)
+	id, _ := c.Connect("/", "")
 	p := login(t, io, "")
 	p.await("all_sockets")
 	s := io.Socket(socketio.SocketID(id))

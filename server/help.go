@@ -72,12 +72,15 @@ func writeHelp(cmd *cobra.Command) {
 // writeUsage writes the options in their groups, what there is to choose from, and examples.
 func writeUsage(cmd *cobra.Command, f *flags, named bool) error {
 	out := cmd.OutOrStdout()
-	if cmd.HasParent() { // completion
+	if cmd.HasParent() { // new, completion
 		fmt.Fprintf(out, "Usage:\n  %s\n", cmd.UseLine())
 		for _, sub := range cmd.Commands() {
 			if sub.IsAvailableCommand() {
 				fmt.Fprintf(out, "  %s\t%s\n", sub.CommandPath(), sub.Short)
 			}
+		}
+		if own := ownUsages(cmd); own != "" {
+			fmt.Fprintf(out, "\nFlags:\n%s", own)
 		}
 		return nil
 	}
@@ -134,15 +137,28 @@ func writeBackends(out io.Writer) {
 // flagUsages are the options of a group, each with the variable that sets it.
 func flagUsages(set *pflag.FlagSet) string {
 	var b strings.Builder
-	set.VisitAll(func(f *pflag.Flag) {
-		kind, usage := pflag.UnquoteUsage(f)
-		fmt.Fprintf(&b, "  %s\n", strings.TrimSpace("--"+f.Name+" "+kind))
-		if hasDefault(f) {
-			usage += " (default " + defaultOf(f) + ")"
+	set.VisitAll(func(f *pflag.Flag) { writeFlag(&b, f, " ["+envName(f.Name)+"]") })
+	return b.String()
+}
+
+// ownUsages are the flags of a command below the worker's.
+func ownUsages(cmd *cobra.Command) string {
+	var b strings.Builder
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "help" && !f.Hidden {
+			writeFlag(&b, f, "")
 		}
-		fmt.Fprintf(&b, "        %s [%s]\n", usage, envName(f.Name))
 	})
 	return b.String()
+}
+
+func writeFlag(out io.Writer, f *pflag.Flag, behind string) {
+	kind, usage := pflag.UnquoteUsage(f)
+	fmt.Fprintf(out, "  %s\n", strings.TrimSpace("--"+f.Name+" "+kind))
+	if hasDefault(f) {
+		usage += " (default " + defaultOf(f) + ")"
+	}
+	fmt.Fprintf(out, "        %s%s\n", usage, behind)
 }
 
 // completeFlags has the shell complete what an option can be.

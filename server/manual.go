@@ -73,7 +73,8 @@ const manualApplications = `Without an application **hello** is served. The name
 **chaussette.util.hello_app** and **chaussette.util.bench_app**, are still good.
 
 A Go app is made into a program, which is executed in the place of this one and kept in
-the user's cache; **chaussette build** makes one to be copied elsewhere.
+the user's cache; **chaussette build** makes one to be copied elsewhere, and **chaussette
+build --cache** the one that is kept, beforehand.
 
 `
 

@@ -38,6 +38,14 @@ func TestProjects(t *testing.T) {
 	}
 }
 
+func TestNewHelp(t *testing.T) {
+	t.Parallel()
+	out, err := command(t.TempDir(), "new", "--help").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "  --module path\n        path of the module") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 func TestProjectRefused(t *testing.T) {
 	t.Parallel()
 	folder := files(t, map[string]string{"full/file": ""})

@@ -202,6 +202,36 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// A page of the documentation names each option.
+func TestOptionsAreDocumented(t *testing.T) {
+	_, help, err := run(t, "--help")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs strings.Builder
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs.Write(text)
+	}
+	options := regexp.MustCompile(`(?m)^  --[a-z0-9-]+`).FindAllString(help, -1)
+	if len(options) == 0 {
+		t.Fatal("no options")
+	}
+	for _, option := range options {
+		option = strings.TrimSpace(option)
+		if !regexp.MustCompile(option + `\b[^-]`).MatchString(docs.String()) {
+			t.Errorf("no page in docs names %s", option)
+		}
+	}
+}
+
 func TestVersionAndCompletion(t *testing.T) {
 	if _, version, err := run(t, "--version"); err != nil || !regexp.MustCompile(`^chaussette \d+\.\d+\.\d+\S* \(go`).MatchString(version) {
 		t.Errorf("--version: %q, %v", version, err)

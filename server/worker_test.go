@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -12,36 +11,28 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/server"
 )
 
 // logBuffer is a log that a test reads while the worker writes it.
 type logBuffer struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
+	logtest.Buffer
 	wrote chan struct{}
 }
 
 func newLogBuffer() *logBuffer { return &logBuffer{wrote: make(chan struct{}, 1)} }
 
 func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	n, err := l.Buffer.Write(p)
 	select {
 	case l.wrote <- struct{}{}:
 	default:
 	}
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	return n, err
 }
 
 // wait waits for a match of pattern, and returns its groups.

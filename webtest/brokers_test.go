@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
 	"github.com/chaussette/chaussette/webtest"
 )
@@ -19,14 +20,14 @@ type script struct {
 	t      *testing.T
 	stdin  io.Writer
 	lines  *bufio.Scanner
-	stderr *lockedBuffer
+	stderr *logtest.Buffer
 }
 
 func startScript(t *testing.T, args ...string) *script {
 	t.Helper()
 	cmd := exec.Command("node", args...)
 	cmd.Dir = "brokers"
-	s := &script{t: t, stderr: &lockedBuffer{}}
+	s := &script{t: t, stderr: &logtest.Buffer{}}
 	cmd.Stderr = s.stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -2,14 +2,13 @@ package webtest_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os/exec"
-	"sync"
 	"testing"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/webtest"
 )
 
@@ -18,24 +17,7 @@ type swarm struct {
 	t      *testing.T
 	stdin  io.Writer
 	lines  *bufio.Scanner
-	stderr *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	stderr *logtest.Buffer
 }
 
 // result is what siblings.js answers.
@@ -59,7 +41,7 @@ func startSwarm(t *testing.T, url string, clients int, more ...string) *swarm {
 	}
 	cmd := exec.Command("node", append([]string{"siblings.js", url, fmt.Sprint(clients)}, more...)...)
 	cmd.Dir = "clients"
-	s := &swarm{t: t, stderr: &lockedBuffer{}}
+	s := &swarm{t: t, stderr: &logtest.Buffer{}}
 	cmd.Stderr = s.stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

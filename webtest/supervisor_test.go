@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/webtest"
 )
 
@@ -210,7 +211,7 @@ func TestSupervisorSeesAWrongCommandLine(t *testing.T) {
 func TestRealSystemdSocketActivate(t *testing.T) {
 	address := freePort(t)
 	cmd := exec.Command("systemd-socket-activate", "-l", address, "--fdname=web", webtest.Build(t, webtest.Chaussette), "--host", "systemd:web")
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

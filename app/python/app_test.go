@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/app/python"
+	"github.com/chaussette/chaussette/internal/logtest"
 )
 
 func TestHello(t *testing.T) {
@@ -130,7 +131,7 @@ func TestInterpreter(t *testing.T) {
 		t.Errorf("not run by %s:\n%s", venv, s.log)
 	}
 	t.Setenv("VIRTUAL_ENV", venv)
-	log := new(buffer)
+	log := new(logtest.Buffer)
 	app, err = python.Open(t.Context(), "apps:hello", &python.Options{PythonPath: []string{"testdata"}, Logger: logger(log)})
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +186,7 @@ func TestOlderAndNewerPythons(t *testing.T) {
 }
 
 func TestHooks(t *testing.T) {
-	log := new(buffer)
+	log := new(logtest.Buffer)
 	app, err := python.Open(t.Context(), "apps:hello", &python.Options{
 		Interpreter: interpreter, PythonPath: []string{"testdata"}, Logger: logger(log),
 		PreHook: "apps.pre_hook", PostHook: "apps:post_hook",

@@ -1,18 +1,17 @@
 package python_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/chaussette/chaussette/app/python"
+	"github.com/chaussette/chaussette/internal/logtest"
 	responses "github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/limits"
 	"github.com/chaussette/chaussette/server/std"
@@ -26,31 +25,13 @@ const interpreter = "/usr/bin/python3"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// buffer is a log that tests read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func logger(b *buffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func logger(b *logtest.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // served is an app behind a server.
 type served struct {
 	*python.App
 	url    string
-	log    *buffer
+	log    *logtest.Buffer
 	client *http.Client
 	t      *testing.T
 }
@@ -60,7 +41,7 @@ var modes = []python.Mode{python.Serial, python.Threads, python.Gevent, python.E
 
 func serve(t *testing.T, name string, opts python.Options) *served {
 	t.Helper()
-	log := new(buffer)
+	log := new(logtest.Buffer)
 	if opts.Interpreter == "" {
 		opts.Interpreter = interpreter
 	}

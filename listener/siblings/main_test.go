@@ -2,7 +2,6 @@ package siblings_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/listener/siblings"
 )
 
@@ -123,7 +123,7 @@ const key = "test-1"
 type worker struct {
 	*siblings.Siblings
 	t   *testing.T
-	log *lockedBuffer
+	log *logtest.Buffer
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -140,26 +140,9 @@ type hold struct {
 	until <-chan struct{}
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func open(t *testing.T, o siblings.Options) *worker {
 	t.Helper()
-	w := &worker{t: t, log: &lockedBuffer{}}
+	w := &worker{t: t, log: &logtest.Buffer{}}
 	w.changed = sync.NewCond(&w.mu)
 	if o.Key == "" {
 		o.Key = key

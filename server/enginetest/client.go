@@ -2,45 +2,26 @@ package enginetest
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/listener"
 )
 
 // patience bounds what a test waits for that must happen.
 const patience = 20 * time.Second
 
-// logBuffer is a log that a test reads while the engine writes it.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // served is an engine that serves a handler on loopback.
 type served struct {
 	Engine
 	addr string
-	log  *logBuffer
+	log  *logtest.Buffer
 	stop func() // accepting
 }
 
@@ -52,7 +33,7 @@ func (e engine) serve(t *testing.T, app http.HandlerFunc, o Options) *served {
 		t.Fatal(err)
 	}
 	l := ls[0]
-	log := &logBuffer{}
+	log := &logtest.Buffer{}
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	run := e.open(t, app, o)
 	ended := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/server/limits"
 )
 
@@ -111,7 +112,7 @@ func (e engine) testDrainEndsInTime(t *testing.T) {
 }
 
 func (e engine) testAccessLog(t *testing.T) {
-	var log logBuffer
+	var log logtest.Buffer
 	s := e.serve(t, echo, Options{AccessLog: slog.New(slog.NewTextHandler(&log, nil)), Limits: limits.Limits{BodySize: 10}})
 	c := s.dial(t)
 	c.send("POST /p?q=1 HTTP/1.1\r\nHost: x\r\nUser-Agent: test\r\nContent-Length: 2\r\n\r\nab")

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	gonats "github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
+	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/listener/siblings"
 	"github.com/chaussette/chaussette/socketio/adapter"
 	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
@@ -277,7 +277,7 @@ func TestNonsense(t *testing.T) {
 // The log knows of an outage, and what it has cost.
 func TestLog(t *testing.T) {
 	server := adaptertest.StartNATS(t)
-	var log lockedBuffer
+	var log logtest.Buffer
 	b, err := nats.Open(server.URL, &nats.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -317,24 +317,6 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%q became %q, %v", data, again, err)
 		}
 	})
-}
-
-// lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // Clients that come back to whatever worker, while workers are replaced, have every event

@@ -1,6 +1,7 @@
 package adaptertest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -77,6 +78,37 @@ func Join(t testing.TB, namespace string, workers ...adapter.Factory) *Cluster {
 		Workers(t, a, len(workers))
 	}
 	return c
+}
+
+// Connection is a worker's to a broker: a *redis.Broker, a *nats.Broker.
+type Connection interface {
+	Factory(namespace string, h adapter.Handler) (adapter.Adapter, error)
+	// Ready waits until what others send reaches this worker, or ctx ends.
+	Ready(ctx context.Context) error
+}
+
+// JoinBy is Join on connections that are all ready.
+func JoinBy[C Connection](t testing.TB, namespace string, all ...C) *Cluster {
+	t.Helper()
+	var factories []adapter.Factory
+	for _, c := range all {
+		factories = append(factories, c.Factory)
+	}
+	joined := Join(t, namespace, factories...)
+	Ready(t, all...)
+	return joined
+}
+
+// Ready waits until each of the connections is.
+func Ready[C Connection](t testing.TB, all ...C) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
+	defer cancel()
+	for _, c := range all {
+		if err := c.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Event is an event of this name, without arguments.

@@ -2,7 +2,6 @@ package nats_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,29 +37,6 @@ func open(t *testing.T, url string, o *nats.Options) *nats.Broker {
 	return b
 }
 
-// join makes a namespace on each of the brokers, which share it when it returns.
-func join(t *testing.T, brokers []*nats.Broker, namespace string) *adaptertest.Cluster {
-	t.Helper()
-	var factories []adapter.Factory
-	for _, b := range brokers {
-		factories = append(factories, b.Factory)
-	}
-	c := adaptertest.Join(t, namespace, factories...)
-	ready(t, brokers...)
-	return c
-}
-
-func ready(t *testing.T, brokers ...*nats.Broker) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
-	defer cancel()
-	for _, b := range brokers {
-		if err := b.Ready(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	server := adaptertest.StartNATS(t)
@@ -69,7 +45,7 @@ func TestSuite(t *testing.T) {
 		for range 3 {
 			all = append(all, open(t, server.URL, nil))
 		}
-		return join(t, all, "/")
+		return adaptertest.JoinBy(t, "/", all...)
 	})
 }
 
@@ -88,7 +64,7 @@ func TestSuiteWithSiblings(t *testing.T) {
 				if first == "sibling" {
 					slices.Reverse(all)
 				}
-				return join(t, all, "/")
+				return adaptertest.JoinBy(t, "/", all...)
 			})
 		})
 	}
@@ -102,7 +78,7 @@ func TestOutage(t *testing.T) {
 	for _, h := range adaptertest.Hubs(t, 2) {
 		all = append(all, open(t, server.URL, &nats.Options{Siblings: h}))
 	}
-	c := join(t, all, "/")
+	c := adaptertest.JoinBy(t, "/", all...)
 	far, first, second := c.Adapters[0], c.Adapters[1], c.Adapters[2]
 	var sockets []*adaptertest.Socket
 	for i, a := range c.Adapters {
@@ -143,7 +119,7 @@ func TestOutage(t *testing.T) {
 	}
 
 	server.Start()
-	ready(t, all...)
+	adaptertest.Ready(t, all...)
 	for _, a := range c.Adapters {
 		adaptertest.Workers(t, a, 3)
 	}
@@ -194,7 +170,7 @@ func TestGone(t *testing.T) {
 	patient := open(t, server.URL, &nats.Options{Heartbeat: 100 * time.Millisecond})
 	other := open(t, server.URL, nil)
 	mute := open(t, server.URL, &nats.Options{Heartbeat: time.Hour})
-	c := join(t, []*nats.Broker{patient, other, mute}, "/")
+	c := adaptertest.JoinBy(t, "/", patient, other, mute)
 	if err := c.Adapters[1].Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +182,7 @@ func TestGone(t *testing.T) {
 func TestTooLarge(t *testing.T) {
 	server := adaptertest.StartNATS(t)
 	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
-	c := join(t, all, "/")
+	c := adaptertest.JoinBy(t, "/", all...)
 	s := adaptertest.NewSocket(c.Adapters[1], "s")
 	c.Adapters[1].Add(s)
 	if err := c.Adapters[0].Broadcast(adaptertest.Event(strings.Repeat("x", 2<<20)), adapter.Opts{}); !errors.Is(err, gonats.ErrMaxPayload) {
@@ -226,7 +202,7 @@ func TestNamespaces(t *testing.T) {
 	var sockets []*adaptertest.Socket
 	var first []adapter.Adapter
 	for i, name := range []string{"/", "/*", "/>", "/a.b", "/ "} {
-		c := join(t, all, name)
+		c := adaptertest.JoinBy(t, name, all...)
 		s := adaptertest.NewSocket(c.Adapters[1], adapter.SocketID(fmt.Sprint(i)))
 		c.Adapters[1].Add(s)
 		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
@@ -246,7 +222,7 @@ func TestNamespaces(t *testing.T) {
 func TestNonsense(t *testing.T) {
 	server := adaptertest.StartNATS(t)
 	all := []*nats.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}
-	c := join(t, all, "/")
+	c := adaptertest.JoinBy(t, "/", all...)
 	s := adaptertest.NewSocket(c.Adapters[0], "s")
 	c.Adapters[0].Add(s)
 	conn, err := gonats.Connect(server.URL)
@@ -348,7 +324,7 @@ func TestRecovery(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				ready(t, b)
+				adaptertest.Ready(t, b)
 				leave := func() {
 					err := errors.Join(a.Close(), b.Close())
 					if s != nil {

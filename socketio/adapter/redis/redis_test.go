@@ -1,7 +1,6 @@
 package redis_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,29 +36,6 @@ func open(t *testing.T, url string, o *redis.Options) *redis.Broker {
 	return b
 }
 
-// join makes a namespace on each of the brokers, which share it when it returns.
-func join(t *testing.T, brokers []*redis.Broker, namespace string) *adaptertest.Cluster {
-	t.Helper()
-	var factories []adapter.Factory
-	for _, b := range brokers {
-		factories = append(factories, b.Factory)
-	}
-	c := adaptertest.Join(t, namespace, factories...)
-	ready(t, brokers...)
-	return c
-}
-
-func ready(t *testing.T, brokers ...*redis.Broker) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), adaptertest.Patience)
-	defer cancel()
-	for _, b := range brokers {
-		if err := b.Ready(ctx); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // formats are what a URL may ask for.
 var formats = []string{"", "?sharded=dynamic", "?sharded=static", "?sharded=dynamic-private&prefix=own"}
 
@@ -73,7 +49,7 @@ func TestSuite(t *testing.T) {
 				for range 3 {
 					all = append(all, open(t, server.URL+format, nil))
 				}
-				return join(t, all, "/")
+				return adaptertest.JoinBy(t, "/", all...)
 			})
 		})
 	}
@@ -95,7 +71,7 @@ func TestSuiteWithSiblings(t *testing.T) {
 					if first == "sibling" {
 						slices.Reverse(all)
 					}
-					return join(t, all, "/")
+					return adaptertest.JoinBy(t, "/", all...)
 				})
 			})
 		}
@@ -112,7 +88,7 @@ func TestOutage(t *testing.T) {
 			for _, h := range adaptertest.Hubs(t, 2) {
 				all = append(all, open(t, server.URL+format, &redis.Options{Siblings: h}))
 			}
-			c := join(t, all, "/")
+			c := adaptertest.JoinBy(t, "/", all...)
 			far, first, second := c.Adapters[0], c.Adapters[1], c.Adapters[2]
 			var sockets []*adaptertest.Socket
 			for i, a := range c.Adapters {
@@ -154,7 +130,7 @@ func TestOutage(t *testing.T) {
 			}
 
 			server.Start()
-			ready(t, all...)
+			adaptertest.Ready(t, all...)
 			adaptertest.Emit(t, far, "after")
 			for _, s := range sockets {
 				adaptertest.Eventually(t, "delivered after", func() bool { return s.Got("after") })
@@ -172,7 +148,7 @@ func TestOutage(t *testing.T) {
 // What breaks off in the middle of a request ends it at once.
 func TestInterrupted(t *testing.T) {
 	server := adaptertest.StartRedis(t)
-	c := join(t, []*redis.Broker{open(t, server.URL, &redis.Options{Timeout: time.Hour}), open(t, server.URL, nil)}, "/")
+	c := adaptertest.JoinBy(t, "/", open(t, server.URL, &redis.Options{Timeout: time.Hour}), open(t, server.URL, nil))
 	silent := adaptertest.NewSocket(c.Adapters[1], "silent") // answers nothing
 	c.Adapters[1].Add(silent)
 	ended := make(chan error)
@@ -215,7 +191,7 @@ func TestStartsBefore(t *testing.T) {
 		t.Error("a local client is not served")
 	}
 	server.Start()
-	ready(t, all...)
+	adaptertest.Ready(t, all...)
 	adaptertest.Emit(t, adapters[0], "together")
 	adaptertest.Eventually(t, "delivered", func() bool { return s.Got("together") })
 }
@@ -223,7 +199,7 @@ func TestStartsBefore(t *testing.T) {
 // Each worker has one connection for commands, and one for what it is subscribed to.
 func TestConnections(t *testing.T) {
 	server := adaptertest.StartRedis(t)
-	c := join(t, []*redis.Broker{open(t, server.URL, nil), open(t, server.URL, nil)}, "/")
+	c := adaptertest.JoinBy(t, "/", open(t, server.URL, nil), open(t, server.URL, nil))
 	for range 100 {
 		adaptertest.Emit(t, c.Adapters[0], "x")
 		if _, err := c.Adapters[1].Fetch(t.Context(), adapter.Opts{}); err != nil {
@@ -250,7 +226,7 @@ func TestNamespaces(t *testing.T) {
 	var sockets []*adaptertest.Socket
 	var first []adapter.Adapter
 	for i, name := range names {
-		c := join(t, all, name)
+		c := adaptertest.JoinBy(t, name, all...)
 		s := adaptertest.NewSocket(c.Adapters[1], adapter.SocketID(fmt.Sprint(i)))
 		c.Adapters[1].Add(s)
 		first, sockets = append(first, c.Adapters[0]), append(sockets, s)
@@ -267,7 +243,7 @@ func TestNamespaces(t *testing.T) {
 	if err := first[1].Close(); err != nil {
 		t.Fatal(err)
 	}
-	ready(t, all...)
+	adaptertest.Ready(t, all...)
 }
 
 // What comes from Redis and makes no sense is dropped and counted, and harms nobody.
@@ -276,7 +252,7 @@ func TestNonsense(t *testing.T) {
 	for _, format := range formats[:2] {
 		t.Run("nonsense"+format, func(t *testing.T) {
 			all := []*redis.Broker{open(t, server.URL+format, nil), open(t, server.URL+format, nil)}
-			c := join(t, all, "/")
+			c := adaptertest.JoinBy(t, "/", all...)
 			s := adaptertest.NewSocket(c.Adapters[0], "s")
 			c.Adapters[0].Add(s)
 			client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
@@ -328,7 +304,7 @@ func TestOneCopy(t *testing.T) {
 	for _, h := range adaptertest.Hubs(t, 2) {
 		all = append(all, open(t, server.URL, &redis.Options{Siblings: h}))
 	}
-	c := join(t, all, "/")
+	c := adaptertest.JoinBy(t, "/", all...)
 	var sockets []*adaptertest.Socket
 	for i, a := range c.Adapters {
 		s := adaptertest.NewSocket(a, adapter.SocketID(fmt.Sprint("socket-", i)))
@@ -384,7 +360,7 @@ func TestRecovery(t *testing.T) {
 				if err := s.Start(); err != nil {
 					t.Fatal(err)
 				}
-				ready(t, b)
+				adaptertest.Ready(t, b)
 				leave := func() {
 					if err := errors.Join(a.Close(), b.Close(), s.Close()); err != nil {
 						t.Error(err)

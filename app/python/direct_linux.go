@@ -353,27 +353,27 @@ func (a *App) directEnviron(e *Environ, x *http1.Exchange) bool {
 		}
 	}
 	e.Reset()
-	e.Set("REQUEST_METHOD", textOf(x.Method()))
-	e.Set("PATH_INFO", path)
-	e.Set("QUERY_STRING", query)
-	e.Set("REQUEST_URI", target)
-	e.Set("RAW_URI", target)
+	e.set(keyMethod, textOf(x.Method()), valueGET)
+	e.set(keyPath, path, valueEmpty)
+	e.set(keyQuery, query, valueEmpty)
+	e.set(keyRequestURI, target, valueEmpty)
+	e.set(keyRawURI, target, valueEmpty)
 	if x.Minor() == 0 {
-		e.Set("SERVER_PROTOCOL", "HTTP/1.0")
+		e.set(keyProtocol, "HTTP/1.0", valueHTTP11)
 	} else {
-		e.Set("SERVER_PROTOCOL", "HTTP/1.1")
+		e.set(keyProtocol, "HTTP/1.1", valueHTTP11)
 	}
-	e.Set("wsgi.url_scheme", "http")
+	e.set(keyScheme, "http", valueHTTP)
 	host := textOf(x.Host())
 	name, port := a.serverName(x.LocalAddr(), host, "http")
-	e.Set("SERVER_NAME", name)
-	e.Set("SERVER_PORT", port)
+	e.set(keyServerName, name, valueEmpty)
+	e.set(keyServerPort, port, valueEmpty)
 	remote := x.RemoteAddr()
 	if i := strings.LastIndexByte(remote, ':'); i > 0 {
-		e.Set("REMOTE_ADDR", strings.Trim(remote[:i], "[]"))
-		e.Set("REMOTE_PORT", remote[i+1:])
+		e.set(keyRemoteAddr, strings.Trim(remote[:i], "[]"), valueEmpty)
+		e.set(keyRemotePort, remote[i+1:], valueEmpty)
 	} else {
-		e.Set("REMOTE_ADDR", "") // a Unix socket's client has no address
+		e.set(keyRemoteAddr, "", valueEmpty) // a Unix socket's client has no address
 	}
 	if host != "" {
 		e.Header("Host", host)

@@ -7,6 +7,39 @@ import (
 	"github.com/chaussette/chaussette/app/python/marshal"
 )
 
+// shared is a str that nearly every environ has. A frame with requests begins with all of
+// them, and refers to them, so that the child makes each once for all of a batch.
+type shared uint8
+
+const (
+	keyMethod shared = iota
+	keyPath
+	keyQuery
+	keyRequestURI
+	keyRawURI
+	keyProtocol
+	keyScheme
+	keyServerName
+	keyServerPort
+	keyRemoteAddr
+	keyRemotePort
+	keyHost
+	valueGET
+	valueHTTP11
+	valueHTTP
+	valueEmpty
+)
+
+var sharedStrs = [...]string{
+	keyMethod: "REQUEST_METHOD", keyPath: "PATH_INFO", keyQuery: "QUERY_STRING", keyRequestURI: "REQUEST_URI", keyRawURI: "RAW_URI",
+	keyProtocol: "SERVER_PROTOCOL", keyScheme: "wsgi.url_scheme", keyServerName: "SERVER_NAME", keyServerPort: "SERVER_PORT",
+	keyRemoteAddr: "REMOTE_ADDR", keyRemotePort: "REMOTE_PORT", keyHost: "HTTP_HOST",
+	valueGET: "GET", valueHTTP11: "HTTP/1.1", valueHTTP: "http", valueEmpty: "",
+}
+
+// sharedPreamble is what a frame with requests begins with.
+var sharedPreamble = string(marshal.AppendShared(nil, sharedStrs[:]))
+
 // Environ collects the part of a request's environ that differs from request to request.
 // The zero value is ready; it may be used again after Reset. One goroutine at a time.
 //
@@ -22,6 +55,16 @@ func (e *Environ) Reset() { e.b = marshal.OpenDict(e.b[:0]) }
 // a byte (PEP 3333). The last entry of a key counts.
 func (e *Environ) Set(key, value string) {
 	e.b = marshal.AppendLatin1(marshal.AppendKey(e.b, key), value)
+}
+
+// set is Set for a key that all requests have, whose value is often the usual one.
+func (e *Environ) set(key shared, value string, usual shared) {
+	e.b = marshal.AppendRef(e.b, int(key))
+	if value == sharedStrs[usual] {
+		e.b = marshal.AppendRef(e.b, int(usual))
+		return
+	}
+	e.b = marshal.AppendLatin1(e.b, value)
 }
 
 // Header adds the request header name as HTTP_NAME, CONTENT_TYPE or CONTENT_LENGTH. A
@@ -76,6 +119,7 @@ var environKeys = func() map[string]string {
 		key := "HTTP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		keys[name] = string(marshal.AppendKey(nil, key))
 	}
+	keys["Host"] = string(marshal.AppendRef(nil, int(keyHost)))
 	for name, key := range keys {
 		keys[strings.ToLower(name)] = key
 	}

@@ -1,10 +1,14 @@
 package python
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/chaussette/chaussette/app/python/marshal"
+)
 
 // version of the pipe: both ends must say the same. The runner is embedded, so they can
 // only differ where someone mixes two builds.
-const version = 3
+const version = 4
 
 // kind is what a frame carries. See doc.go.
 type kind uint8
@@ -55,6 +59,18 @@ func appendHeader(b []byte, k kind, id uint32, length int) []byte {
 // appendFrame appends a whole frame.
 func appendFrame(b []byte, k kind, id uint32, body []byte) []byte {
 	return append(appendHeader(b, k, id, len(body)), body...)
+}
+
+// openItems opens the list of n requests that a frame of kind k has.
+func openItems(b []byte, k kind, id uint32, n int) []byte {
+	return append(marshal.AppendList(appendHeader(b, k, id, 0), n+1), sharedPreamble...)
+}
+
+// closeItems says how long the frame is that begins at, and ends with b, and that it has n
+// requests.
+func closeItems(b []byte, at, n int) {
+	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-headerSize))
+	binary.LittleEndian.PutUint32(b[at+headerSize+1:], uint32(n+1))
 }
 
 // splitFrame takes the first frame off b. ok is false where b holds only a part of it.

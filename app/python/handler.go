@@ -526,27 +526,27 @@ func (x *exchange) environ(e *Environ, body *requestBody) {
 			path = rest
 		}
 	}
-	e.Set("REQUEST_METHOD", r.Method)
-	e.Set("PATH_INFO", path)
-	e.Set("QUERY_STRING", r.URL.RawQuery)
-	e.Set("REQUEST_URI", r.RequestURI)
-	e.Set("RAW_URI", r.RequestURI)
-	e.Set("SERVER_PROTOCOL", r.Proto)
+	e.set(keyMethod, r.Method, valueGET)
+	e.set(keyPath, path, valueEmpty)
+	e.set(keyQuery, r.URL.RawQuery, valueEmpty)
+	e.set(keyRequestURI, r.RequestURI, valueEmpty)
+	e.set(keyRawURI, r.RequestURI, valueEmpty)
+	e.set(keyProtocol, r.Proto, valueHTTP11)
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 		e.Set("HTTPS", "on")
 	}
-	e.Set("wsgi.url_scheme", scheme)
+	e.set(keyScheme, scheme, valueHTTP)
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	name, port := x.app.serverName(local, r.Host, scheme)
-	e.Set("SERVER_NAME", name)
-	e.Set("SERVER_PORT", port)
+	e.set(keyServerName, name, valueEmpty)
+	e.set(keyServerPort, port, valueEmpty)
 	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		e.Set("REMOTE_ADDR", host)
-		e.Set("REMOTE_PORT", port)
+		e.set(keyRemoteAddr, host, valueEmpty)
+		e.set(keyRemotePort, port, valueEmpty)
 	} else {
-		e.Set("REMOTE_ADDR", "") // a Unix socket's client has no address
+		e.set(keyRemoteAddr, "", valueEmpty) // a Unix socket's client has no address
 	}
 	if r.Host != "" {
 		e.Header("Host", r.Host)

@@ -100,19 +100,17 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		if r.File != nil {
 			k = kindKept
 		}
-		c.out = appendHeader(c.out, k, call.id, 0)
-		c.out = appendItem(c.out, call.id, r)
-		binary.LittleEndian.PutUint32(c.out[begin:], uint32(len(c.out)-begin-headerSize))
+		c.out = appendItem(openItems(c.out, k, call.id, 1), call.id, r)
+		closeItems(c.out, begin, 1)
 		c.batch = -1
 	} else {
 		if c.batch < 0 || len(c.out)-c.batch > 4*inlineBody {
 			c.batch, c.count = len(c.out), 0
-			c.out = marshal.AppendList(appendHeader(c.out, kindBatch, 0, 0), 0)
+			c.out = openItems(c.out, kindBatch, 0, 0)
 		}
 		c.out = appendItem(c.out, call.id, r)
 		c.count++
-		binary.LittleEndian.PutUint32(c.out[c.batch:], uint32(len(c.out)-c.batch-headerSize))
-		binary.LittleEndian.PutUint32(c.out[c.batch+headerSize+1:], uint32(c.count))
+		closeItems(c.out, c.batch, c.count)
 	}
 	return call, nil
 }
@@ -539,10 +537,10 @@ func (c *child) hello(body []byte) error {
 func proofBatch() string {
 	var b []byte
 	env := new(Environ)
-	b = marshal.AppendList(b, 3)
+	b = openItems(b, kindBatch, 0, 3)[headerSize:]
 	env.Reset()
-	env.Set("REQUEST_METHOD", "GET")
-	env.Set("PATH_INFO", "/caf\xe9")
+	env.set(keyMethod, "GET", valueGET)
+	env.set(keyPath, "/caf\xe9", valueEmpty)
 	b = appendItem(b, 1, &Request{Environ: env})
 	env.Reset()
 	env.Header("Host", "localhost")

@@ -5,6 +5,7 @@ answers of one turn are written together.
 """
 
 import os
+from collections import deque
 
 from _chaussette.pipe import READ
 
@@ -27,6 +28,7 @@ class Greens:
         self.pipe = host.pipe
         self.recv = host.pipe.sock.recv
         self.hub = hub
+        self.pending = deque()
         self.idle = []
         self.planned = False  # a flush is
         self.pipe.wait = self.wait
@@ -50,13 +52,14 @@ class Greens:
             os._exit(0)  # the worker is gone
         items = pipe.feed(data)
         if items is not None:
+            self.pending.extend(items)
             idle = self.idle
             self.planned = True  # by us, below
-            for item in items:
+            while self.pending:  # the one before waits for something
                 if idle:
-                    idle.pop().switch(item)
+                    idle.pop().switch(self)
                 else:
-                    self.hub.start(self.work, item)
+                    self.hub.start(self.work, self.pending.popleft())
             self.planned = False
             if pipe.answers or pipe.early:
                 pipe.flush()
@@ -64,13 +67,20 @@ class Greens:
             self.hub.stop()
 
     def work(self, item):
-        """The life of a greenlet: one request after another."""
+        """The life of a greenlet: one request after another, as long as there are any. One
+        that waits is left, and what is pending goes to the next greenlet."""
         run = self.host.run
+        take = self.pending.popleft
         pipe = self.pipe
         me = self.hub.current()
         switch = self.hub.switch
         while True:
             run(item)
+            try:
+                item = take()
+                continue
+            except IndexError:
+                pass
             if not self.planned and (pipe.answers or pipe.early):
                 self.planned = True
                 self.hub.soon(self.flush)
@@ -79,12 +89,12 @@ class Greens:
             self.idle.append(me)
             while True:
                 try:
-                    item = switch()
+                    if switch() is self:
+                        item = take()
+                        break
                 except BaseException:
                     # A timeout that the request before has left behind.
                     continue
-                if type(item) is tuple and len(item) == 3:
-                    break
 
     def flush(self):
         self.planned = False

@@ -15,7 +15,7 @@ from _struct import Struct
 from _thread import allocate_lock
 from io import FileIO
 
-VERSION = 3
+VERSION = 4
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
@@ -27,6 +27,8 @@ SLOT = 64 << 10  # bytes of a part of the shared memory
 INLINE = 64 << 10  # bodies up to this travel inside the answer
 SMALL = 8 << 10  # chunks up to this travel in the frame
 READ = 64 << 10
+MANY = 32  # answers that go together at most
+MUCH = 32 << 10  # bytes of bodies in them
 PARTS = 64  # that one write takes
 TURN = 1 << 20  # bytes that a request may write before others have their turn
 NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
@@ -218,17 +220,18 @@ class Pipe:
             kind = head >> 24
             if kind == BATCH:
                 new = loads(data[start:pos])
+                del new[0]  # strs that the others share
                 if self.aborted:
                     # An abort that crossed an answer meant the request before.
                     self.aborted.difference_update([item[0] for item in new])
                 items = new if items is None else items + new
             elif kind == OPEN:
-                item = loads(data[start:pos])
+                item = loads(data[start:pos])[1]
                 self.aborted.discard(item[0])
                 self.streams[item[0]] = Stream(item[0])
                 items = [item] if items is None else items + [item]
             elif kind == KEPT:
-                id, environ, _ = loads(data[start:pos])
+                id, environ, _ = loads(data[start:pos])[1]
                 self.aborted.discard(id)
                 item = (id, environ, self.kept())
                 items = [item] if items is None else items + [item]
@@ -359,18 +362,18 @@ class Pipe:
         answers = self.answers
         answers.append(answer)
         self.size += len(answer[3])
-        if len(answers) >= 32 or self.size > 32768:
+        if self.size > MUCH or len(answers) >= MANY:
             self.flush()
 
     def flush(self):
-        answers = self.answers
+        # Others append meanwhile, and flush: the list stays the same, so that none is lost.
+        with self.lock:
+            answers = self.answers[:]
+            del self.answers[: len(answers)]
         if not answers:
             if self.early:
                 self.write(b"")
             return
-        # Another thread may have appended in between: swapping the lists first
-        # means that it appends to one of the two, and neither is lost.
-        self.answers = []
         self.size = 0
         try:
             body = dumps(answers, 4)

@@ -51,7 +51,35 @@ class Threads:
         for _ in range(self.count - 1):
             _thread.start_new_thread(self.work, ())
         _thread.start_new_thread(self.watch, ())
-        self.work()
+        if self.count == 1:
+            self.work_alone()
+        else:
+            self.work()
+
+    def work_alone(self):
+        """work, where there is nobody to be woken, and nobody to wait for."""
+        pipe = self.pipe
+        take = self.pending.popleft
+        run = self.host.run
+        clock = perf_counter
+        before = clock()
+        while not pipe.stopping:
+            try:
+                item = take()
+            except IndexError:
+                if pipe.answers or pipe.early:
+                    pipe.flush()
+                self.lead.acquire()
+                self.read()
+                before = clock()
+                continue
+            run(item)
+            now = clock()
+            if now - before > PATIENCE and (pipe.answers or pipe.early):
+                pipe.flush()
+            before = now
+        if pipe.answers or pipe.early:
+            pipe.flush()
 
     def work(self):
         pipe = self.pipe

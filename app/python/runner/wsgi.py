@@ -6,7 +6,7 @@ import stat
 import sys
 from io import BytesIO, FileIO
 
-from _chaussette.pipe import ABORT, END, INLINE, Gone, Left, Lost
+from _chaussette.pipe import ABORT, END, INLINE, MANY, MUCH, Gone, Left, Lost
 
 
 HOLD = 1 << 20  # bytes of a response that are held where they are
@@ -15,19 +15,15 @@ HOLD = 1 << 20  # bytes of a response that are held where they are
 class Call:
     """The server's side of one request: start_response and write."""
 
-    __slots__ = ("host", "id", "environ", "status", "headers", "sent", "done", "stream", "held", "size")
-
-    def __init__(self, host, id, environ):
-        self.host = host
-        self.id = id
-        self.environ = environ
-        self.status = None
-        self.headers = None
-        self.sent = False  # the head is on its way
-        self.done = False  # nothing more may be sent
-        self.stream = None
-        self.held = host.buffered  # parts of the body, until it is whole or large; False: none is held
-        self.size = 0  # bytes held
+    # host, id and environ are set by Host.run, which most requests need to do nothing but
+    # what is in sight there.
+    status = None
+    headers = None
+    sent = False  # the head is on its way
+    done = False  # nothing more may be sent
+    stream = None
+    held = False  # parts of the body, until it is whole or large; False: none is held
+    size = 0  # bytes held
 
     def start_response(self, status, headers, exc_info=None):
         if exc_info is not None:
@@ -38,7 +34,7 @@ class Call:
                 exc_info = None
         elif self.headers is not None:
             raise AssertionError("start_response was called twice, the second time without exc_info")
-        if not isinstance(status, str):
+        if type(status) is not str and not isinstance(status, str):
             raise TypeError("status is %s, want str" % type(status).__name__)
         if type(headers) is not list:
             headers = list(headers)
@@ -156,7 +152,12 @@ class Host:
             return
         else:
             environ["wsgi.input"] = io.BufferedReader(Body(pipe, pipe.streams[id]), INLINE)
-        call = Call(self, id, environ)
+        call = Call()
+        call.host = self
+        call.id = id
+        call.environ = environ
+        if self.buffered:
+            call.held = True
         try:
             result = self.app(environ, call.start_response)
             if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent and not call.size:
@@ -165,7 +166,11 @@ class Host:
                     if type(body) is int or pipe.aborted:
                         pipe.finish(id)
                     call.done = True
-                    pipe.answer((id, call.status, call.headers, chunk))
+                    answers = pipe.answers  # what follows is pipe.answer
+                    answers.append((id, call.status, call.headers, chunk))
+                    pipe.size += len(chunk)
+                    if pipe.size > MUCH or len(answers) >= MANY:
+                        pipe.flush()
                     return
             self.deliver(call, result)
         except BaseException as error:  # SystemExit too: one request never ends the child

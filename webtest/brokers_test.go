@@ -1,64 +1,15 @@
 package webtest_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/socketio/adapter/adaptertest"
 	"github.com/chaussette/chaussette/webtest"
 )
-
-// script is a program of Node in the folder brokers, which ends with its standard input.
-type script struct {
-	t      *testing.T
-	stdin  io.Writer
-	lines  *bufio.Scanner
-	stderr *logtest.Buffer
-}
-
-func startScript(t *testing.T, args ...string) *script {
-	t.Helper()
-	cmd := exec.Command("node", args...)
-	cmd.Dir = "brokers"
-	s := &script{t: t, stderr: &logtest.Buffer{}}
-	cmd.Stderr = s.stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.stdin, s.lines = stdin, bufio.NewScanner(stdout)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err, ": make setup installs node")
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() && s.stderr.String() != "" {
-			t.Logf("%v says:\n%s", args, s.stderr)
-		}
-	})
-	return s
-}
-
-func (s *script) line() string {
-	s.t.Helper()
-	if !s.lines.Scan() {
-		s.t.Fatalf("the script has ended: %s", s.stderr)
-	}
-	return s.lines.Text()
-}
 
 // interop is what interop.js answers.
 type interop struct {
@@ -96,10 +47,10 @@ func federation(t *testing.T, broker *adaptertest.Broker, format string) (client
 	}
 	servers = 3
 	if strings.HasPrefix(broker.URL, "redis:") {
-		urls = append(urls, startScript(t, "server.js", broker.URL, format).line())
+		urls = append(urls, startScript(t, "brokers", "server.js", broker.URL, format).line())
 		servers++
 	}
-	return startScript(t, urls...), pools, servers
+	return startScript(t, "brokers", urls...), pools, servers
 }
 
 // brokerFormats are those that servers share rooms by.

@@ -1,24 +1,15 @@
 package webtest_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os/exec"
 	"testing"
 
-	"github.com/chaussette/chaussette/internal/logtest"
 	"github.com/chaussette/chaussette/webtest"
 )
 
 // swarm is clients/siblings.js with many clients.
-type swarm struct {
-	t      *testing.T
-	stdin  io.Writer
-	lines  *bufio.Scanner
-	stderr *logtest.Buffer
-}
+type swarm struct{ *script }
 
 // result is what siblings.js answers.
 type result struct {
@@ -36,35 +27,7 @@ type result struct {
 
 func startSwarm(t *testing.T, url string, clients int, more ...string) *swarm {
 	t.Helper()
-	if _, err := exec.LookPath("node"); err != nil {
-		t.Fatal("node is not installed: make setup does that")
-	}
-	cmd := exec.Command("node", append([]string{"siblings.js", url, fmt.Sprint(clients)}, more...)...)
-	cmd.Dir = "clients"
-	s := &swarm{t: t, stderr: &logtest.Buffer{}}
-	cmd.Stderr = s.stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.stdin, s.lines = stdin, bufio.NewScanner(stdout)
-	s.lines.Buffer(nil, 64<<20)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the clients say:\n%s", s.stderr)
-		}
-	})
-	return s
+	return &swarm{startScript(t, "clients", append([]string{"siblings.js", url, fmt.Sprint(clients)}, more...)...)}
 }
 
 func (s *swarm) do(command string) (r result) {
@@ -72,13 +35,11 @@ func (s *swarm) do(command string) (r result) {
 	if _, err := fmt.Fprintln(s.stdin, command); err != nil {
 		s.t.Fatal(err)
 	}
-	if !s.lines.Scan() {
-		s.t.Fatalf("the clients have ended: %s", s.stderr)
+	line := s.line()
+	if err := json.Unmarshal([]byte(line), &r); err != nil {
+		s.t.Fatalf("%s: %v", line, err)
 	}
-	if err := json.Unmarshal(s.lines.Bytes(), &r); err != nil {
-		s.t.Fatalf("%s: %v", s.lines.Bytes(), err)
-	}
-	s.t.Logf("%.40s: %.300s", command, s.lines.Bytes())
+	s.t.Logf("%.40s: %.300s", command, line)
 	return r
 }
 

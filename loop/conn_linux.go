@@ -400,16 +400,21 @@ func (c *Conn) SilentLocked() time.Duration {
 // many Owners want done is done at once: several calls with the same r make one. Where the
 // loop serves nothing, r is called now.
 func (c *Conn) AtRoundEnd(r Rounder) {
-	l := c.loop
-	l.roundMu.Lock()
-	now := !l.inRound
-	if !now && !slices.Contains(l.atEnd, r) {
-		l.atEnd = append(l.atEnd, r)
-	}
-	l.roundMu.Unlock()
-	if now {
+	if !c.InRound(r) {
 		r.EndRound()
 	}
+}
+
+// InRound is AtRoundEnd, but for a loop that serves nothing: then it is false, and r is not
+// called. The Conn may be locked.
+func (c *Conn) InRound(r Rounder) bool {
+	l := c.loop
+	l.roundMu.Lock()
+	defer l.roundMu.Unlock()
+	if l.inRound && !slices.Contains(l.atEnd, r) {
+		l.atEnd = append(l.atEnd, r)
+	}
+	return l.inRound
 }
 
 // SetDeadline has the Owner's Expire called in d, or a little later (an eighth of it at

@@ -495,13 +495,25 @@ func (x *Exchange) nextLocked() {
 	}
 	if c.bits&feeding == 0 {
 		c.bits |= feeding
-		more := *c.more
-		c.more = nil
-		go func() {
-			c.io.Lock()
-			c.feed(more)
-		}()
+		if !c.server.options.Goroutines || !c.io.InRound((*resumer)(c)) {
+			go (*resumer)(c).EndRound() // a handler may take its time
+		}
 	}
+}
+
+// resumer looks at what a connection has kept.
+type resumer conn
+
+// EndRound implements loop.Rounder.
+func (r *resumer) EndRound() {
+	c := (*conn)(r)
+	c.io.Lock()
+	var b []byte
+	if c.more != nil { // it may have ended since
+		b = *c.more
+		c.more = nil
+	}
+	c.feed(b)
 }
 
 func (x *Exchange) overLocked() {

@@ -48,6 +48,7 @@ const (
 	armedOut                  // and when it can be written
 	brief                     // read BriefRead bytes at most at once
 	isQuick                   // the Owner's calls take no time
+	taking                    // the Owner's Data calls TakenLocked
 )
 
 // timer makes a Conn an Expirer without making that a method of it.
@@ -459,7 +460,9 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 	c.mu.Unlock()
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buffer[0])), uintptr(size), 0, 0, 0)
 	c.mu.Lock()
-	c.bits &^= reading
+	if c.bits&taking == 0 || errno != 0 || n == 0 {
+		c.bits &^= reading
+	}
 	switch {
 	case errno == unix.EAGAIN || errno == unix.EINTR:
 		c.mu.Unlock()
@@ -618,8 +621,17 @@ func (c *Conn) StartLocked() {
 }
 
 // ReadingLocked reports that the loop has something in its hands that Data is about to be
-// called with, if it is not nothing.
+// called with, if it is not nothing. Where the Owner's Data does not call TakenLocked this ends
+// a moment before Data is called.
 func (c *Conn) ReadingLocked() bool { return c.bits&reading != 0 }
+
+// TakingLocked says that the Owner's Data calls TakenLocked, as one's has to that may read the
+// Conn itself meanwhile: what the loop has in its hands came first.
+func (c *Conn) TakingLocked() { c.bits |= taking }
+
+// TakenLocked is called by Data, with the first lock that it takes: what it was called with is
+// the Owner's to put in order from now on.
+func (c *Conn) TakenLocked() { c.bits &^= reading }
 
 // DetachLocked takes the descriptor from the loop, or returns -1 if the Conn is closed. The
 // Owner is called no more. It may be called while Data runs, and not while ReadingLocked.

@@ -57,6 +57,7 @@ const maxMore = 64 << 10
 // Data implements loop.Owner.
 func (c *conn) Data(b []byte) bool {
 	c.io.Lock()
+	c.io.TakenLocked()
 	if c.bits&lingering != 0 {
 		c.io.Unlock()
 		return true
@@ -132,17 +133,27 @@ func (c *conn) feed(b []byte) {
 			}
 			b = *c.more
 			c.more = nil
+			c.unstuffLocked()
+			continue // it may be more of the body that is being received
 		}
-		if c.bits&stuffed != 0 {
-			c.bits &^= stuffed
-			c.io.ResumeLocked()
-		}
+		c.unstuffLocked()
 		c.io.Unlock()
 		b = c.request(b, head)
 		c.io.Lock()
 		if c.x != nil {
 			c.x.behind = nil // it is kept now
 		}
+	}
+}
+
+// unstuffLocked reads again where reading paused for what was kept.
+func (c *conn) unstuffLocked() {
+	if c.bits&stuffed == 0 {
+		return
+	}
+	c.bits &^= stuffed
+	if x := c.x; x == nil || x.pipe == nil || !x.pipe.paused {
+		c.io.ResumeLocked()
 	}
 }
 

@@ -144,6 +144,7 @@ func (s *Server) take(fd int, read []byte, peer *Peer, from *unix.RawSockaddrAny
 
 func (c *conn) start() {
 	c.io.Lock()
+	c.io.TakingLocked()
 	c.io.BriefLocked(true)                                          // behind a head may come a body that somebody else is to read
 	if o := &c.server.options; o.Goroutines && o.AccessLog == nil { // a log may block
 		c.io.QuickLocked()

@@ -2,8 +2,10 @@ package enginetest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,5 +94,24 @@ func (e engine) testClientClosesHalfWay(t *testing.T) {
 	defer cancel()
 	if err := s.WaitIdle(idle); err != nil {
 		t.Errorf("the connection is still counted: %v", err)
+	}
+}
+
+// Large bodies in a row: some of one is read while the one before is answered, and what comes
+// behind it meanwhile is its own.
+func (e engine) testPipelinedBodies(t *testing.T) {
+	const size, count = 100_000, 50
+	app := func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n, err)
+	}
+	s := e.serve(t, app, Options{})
+	c := s.dial(t)
+	request := post("/", fmt.Sprintf("Content-Length: %d", size), strings.Repeat("x", size))
+	go func() { _, _ = io.WriteString(c.Conn, strings.Repeat(request, count)) }() // it fails with the test
+	for i := range count {
+		if r, body := c.response("POST"); r.StatusCode != 200 || body != fmt.Sprintf("%d <nil>", size) {
+			t.Fatalf("the request %d: %d %q", i, r.StatusCode, body)
+		}
 	}
 }

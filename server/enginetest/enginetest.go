@@ -65,6 +65,7 @@ func Run(t *testing.T, open Open, differs Differences) {
 		"BadInput":                    e.testBadInput,
 		"IdleTimeout":                 e.testIdleTimeout,
 		"PipelinedRequests":           e.testPipelinedRequests,
+		"PipelinedBodies":             e.testPipelinedBodies,
 		"UnreadBodyNeverComes":        e.testUnreadBodyNeverComes,
 		"UnreadBodyComesLate":         e.testUnreadBodyComesLate,
 		"SlowBodyThatGoesOn":          e.testSlowBodyThatGoesOn,

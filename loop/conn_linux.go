@@ -26,6 +26,7 @@ type Conn struct {
 	bits bits
 	owed int8    // takeovers less the returns of calls that were taken over
 	read uint32  // when something was read last, by the loop's clock
+	mark uint32  // how much is awaited, in bytes
 	cork *[]byte // while Data runs: where writes go
 	rest *queue  // what the socket has not taken, or nil
 	err  *error  // why the Conn was cut, or nil
@@ -49,6 +50,7 @@ const (
 	brief                     // read BriefRead bytes at most at once
 	isQuick                   // the Owner's calls take no time
 	taking                    // the Owner's Data calls TakenLocked
+	awaiting                  // the Owner is told when mark bytes have come, in place of reading them
 )
 
 // timer makes a Conn an Expirer without making that a method of it.
@@ -452,6 +454,10 @@ func (c *Conn) ready(w *worker, events uint32, gather bool) {
 		c.mu.Unlock() // the event is older than the pause
 		return
 	}
+	if c.bits&awaiting != 0 {
+		c.awaited()
+		return
+	}
 	c.bits |= reading
 	size := len(w.buffer)
 	if c.bits&brief != 0 {
@@ -643,6 +649,7 @@ func (c *Conn) DetachLocked() int {
 	if c.bits&armed != 0 {
 		_ = c.loop.control(unix.EPOLL_CTL_DEL, fd, 0)
 	}
+	c.StopAwaitLocked()
 	c.bits &^= watched | writing
 	c.fd, c.rest, c.cork = -1, nil, nil
 	c.loop.wheel.Stop(&c.timer.Timer)
@@ -658,6 +665,7 @@ func (c *Conn) MoveLocked(to *Conn, owner Owner) bool {
 	if fd < 0 || c.bits&cut != 0 {
 		return false
 	}
+	c.StopAwaitLocked()
 	to.loop, to.owner, to.fd, to.read = c.loop, owner, fd, c.read
 	to.bits = claimed | c.bits&watched
 	c.bits &^= watched | writing

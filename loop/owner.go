@@ -35,6 +35,14 @@ type HalfCloser interface {
 	PeerEnded() bool
 }
 
+// Awaiter may be implemented by an Owner that calls Conn.AwaitLocked. Awaited is called, in the
+// manner of Data, when as many bytes have come as were asked for; or fewer, where no more come
+// before some are read: the peer has ended the stream, the connection is broken, or the system
+// has no more room. unread is how many there are, or -1.
+type Awaiter interface {
+	Awaited(unread int64)
+}
+
 // Rounder is who wants to be called by Conn.AtRoundEnd. EndRound must not block.
 type Rounder interface {
 	EndRound()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chaussette/chaussette/listener"
+	"github.com/chaussette/chaussette/server/buffer"
 	"github.com/chaussette/chaussette/server/handover"
 	"github.com/chaussette/chaussette/server/std"
 	"github.com/chaussette/chaussette/ws"
@@ -39,6 +40,7 @@ func (w *Worker) newEngine(handler http.Handler, s *sockets, k *kin) (engine, er
 		Limits:    w.config.Limits,
 		TLS:       w.tls,
 		NoHTTP2:   w.config.NoHTTP2,
+		Hold:      w.holds(),
 		AccessLog: w.config.AccessLog,
 		Log:       w.log,
 
@@ -55,6 +57,14 @@ func (w *Worker) baseContext(s *sockets) context.Context {
 		ctx = ws.WithEngine(ctx, s.engine)
 	}
 	return ctx
+}
+
+// holds is the longest body that an engine leaves with the system until it is whole.
+func (w *Worker) holds() int64 {
+	if !w.backend.Buffered {
+		return 0
+	}
+	return buffer.InMemory
 }
 
 // onLoop says whether HTTP is spoken on event loops.

@@ -21,6 +21,7 @@ func (w *Worker) newLoopEngine(handler http.Handler, s *sockets, k *kin) (engine
 		Context:   w.baseContext(s),
 		Limits:    w.config.Limits,
 		Loops:     w.config.Loops,
+		Hold:      w.holds(),
 		AccessLog: w.config.AccessLog,
 		Log:       w.log,
 	}

@@ -13,6 +13,7 @@ import (
 type requestBody struct {
 	length int64 // -1: unknown, chunked
 	from   io.Reader
+	held   bool // it is all there: see server/std
 }
 
 // readBody reads a small body into req, and leaves a large one for an upload.
@@ -33,6 +34,9 @@ func (x *exchange) readBody(req *Request) (*requestBody, error) {
 	if kept, ok := r.Body.(interface{ File() *os.File }); ok && kept.File() != nil {
 		req.File = kept.File()
 		return body, nil
+	}
+	if h, ok := r.Body.(interface{ Held() bool }); ok {
+		body.held = h.Held()
 	}
 	req.Stream = true
 	return body, nil
@@ -56,6 +60,8 @@ type upload struct {
 	last int64
 	// returning: the child has given back what was the last: done is about to be closed.
 	returning bool
+
+	over bool // stop has been called; of the handler
 
 	lender bodyLender    // nil: it goes by the pipe
 	taken  chan taken    // from Taken; one at a time is on its way
@@ -108,8 +114,13 @@ func (u *upload) start(call *Call, fail func()) {
 const linger = 500 * time.Millisecond
 
 // stop ends the upload after the response. If the body has not come to its end, the
-// connection is closed after this.
+// connection is closed after this; what is left of one that is held is read before. A second
+// call does nothing.
 func (u *upload) stop(w http.ResponseWriter) {
+	if u.over {
+		return
+	}
+	u.over = true
 	u.mu.Lock()
 	u.stopped = true
 	u.mu.Unlock()

@@ -1,13 +1,18 @@
 package python_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chaussette/chaussette/app/python"
 )
@@ -66,5 +71,75 @@ func TestBufferedKeepsTheAppFromItsClients(t *testing.T) {
 	status, body, _ := s.get("/stream?1000000&length")
 	if status != http.StatusOK || len(body) != 1_000_000 {
 		t.Errorf("%d, %d bytes", status, len(body))
+	}
+}
+
+// A client that sends slowly holds up none of the app's threads, and its body comes to the app when it
+// is whole: of the connection up to a size, and of a file beyond.
+func TestBufferedUploads(t *testing.T) {
+	s := serve(t, "apps:app", python.Options{Mode: python.Threads, Threads: 1, Buffered: true})
+	for _, size := range []int{100_000, 1 << 20, 1<<20 + 1} {
+		body := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		var slow []net.Conn
+		for range 3 {
+			c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+			fmt.Fprintf(c, "POST /read?all HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size)
+			if _, err := c.Write(body[:size/2]); err != nil {
+				t.Fatal(err)
+			}
+			slow = append(slow, c)
+		}
+		for range 20 {
+			s.want("/stream?10", 200, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09")
+		}
+		sum := fmt.Sprintf("%d %x", size, sha256.Sum256(body))
+		for i, c := range slow {
+			in := bufio.NewReader(c)
+			for range 2 { // the connection goes on
+				if _, err := c.Write(body[size/2:]); err != nil {
+					t.Fatal(err)
+				}
+				r, err := http.ReadResponse(in, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := io.ReadAll(r.Body); err != nil || r.StatusCode != 200 || string(got) != sum {
+					t.Errorf("%d bytes, client %d: %d %q, %v, want %q", size, i, r.StatusCode, got, err, sum)
+				}
+				fmt.Fprintf(c, "POST /read?all HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", size, body[:size/2])
+			}
+		}
+	}
+}
+
+// An app that does not read what has come leaves the connection as it was.
+func TestBufferedUploadsThatNobodyReads(t *testing.T) {
+	s := serve(t, "apps:app", python.Options{Mode: python.Threads, Threads: 1, Buffered: true})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	in := bufio.NewReader(c)
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, make([]byte, 100_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/write", "/part?1000", "/file?0&&" + path, "/part?100000", "/part?300000", "/stream?500000", "/raise", "/pid"} {
+		const size = 1_000_000
+		go fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", path, size, strings.Repeat("x", size))
+		r, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(path, err)
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil || (r.StatusCode == 200) == (path == "/raise") || r.Close {
+			t.Errorf("%s: %d, %v, close %t", path, r.StatusCode, err, r.Close)
+		}
 	}
 }

@@ -248,6 +248,9 @@ func (x *exchange) respond() {
 	a, whole, file := x.answer, x.whole, x.file
 	x.mu.Unlock()
 	declared := x.header(a)
+	if file != nil && x.upload != nil && x.upload.body.held {
+		x.upload.stop(x.w) // the app has returned, and a file is sent at once
+	}
 	x.beforeHead()
 	bodiless := x.r.Method == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
 	switch {
@@ -262,9 +265,10 @@ func (x *exchange) respond() {
 
 // beforeHead prepares for a response that begins while the request's body is on its way:
 // the app may go on to read while it writes, or has seen enough of it. net/http allows for
-// both, but loses track of where the next request begins.
+// both, but loses track of where the next request begins. Of a body that is held the rest is
+// read before the response is sent.
 func (x *exchange) beforeHead() {
-	if x.upload != nil && !x.upload.complete() {
+	if x.upload != nil && !x.upload.body.held && !x.upload.complete() {
 		_ = http.NewResponseController(x.w).EnableFullDuplex()
 		x.w.Header()["Connection"] = []string{"close"}
 	}

@@ -232,7 +232,7 @@ func (u *upload) setLast(n int64) {
 // lend has the child read what is left of the body on the connection, behind first.
 // http.ErrNotSupported: the body goes by the pipe, first included.
 func (u *upload) lend(first []byte) (int64, error) {
-	refused := false
+	refused, finished := false, false
 	n, err := u.lender.ReadBy(func(c net.Conn, limit int64, toTheEnd bool, patience time.Duration) (int64, error) {
 		lendErr := ErrNotLent
 		if toTheEnd {
@@ -248,6 +248,7 @@ func (u *upload) lend(first []byte) (int64, error) {
 				u.setLast(-1)
 				t.err = nil
 			}
+			finished = t.err == nil && t.n < limit
 			return t.n, t.err
 		}
 		select {
@@ -266,6 +267,9 @@ func (u *upload) lend(first []byte) (int64, error) {
 	})
 	if refused {
 		err = http.ErrNotSupported
+	}
+	if finished {
+		u.lender = nil // the app has returned: there is nobody to lend it to, and to get it back from
 	}
 	return n, err
 }

@@ -69,7 +69,11 @@ func serve(t *testing.T, name string, opts python.Options) *served {
 	if opts.Buffered {
 		handler = responses.Handler(app, 0, opts.Logger)
 	}
-	engine := std.New(handler, &std.Options{Log: opts.Logger, Limits: limits.Limits{HeaderSize: 1 << 20}})
+	options := &std.Options{Log: opts.Logger, Limits: limits.Limits{HeaderSize: 1 << 20}}
+	if opts.Buffered {
+		options.Hold = responses.InMemory
+	}
+	engine := std.New(handler, options)
 	serving := make(chan error, 1)
 	go func() { serving <- engine.Serve(listener) }()
 	transport := &http.Transport{}

@@ -316,6 +316,8 @@ func (c *conn) Expire() {
 	switch {
 	case c.bits&lingering != 0:
 		c.io.CutLocked(nil)
+	case x != nil && x.holding != nil:
+		x.letGoLocked()
 	case x != nil && x.receiving:
 		c.lateBodyLocked(x)
 	case x != nil || c.bits&feeding != 0 || c.io.WaitingLocked() > 0:

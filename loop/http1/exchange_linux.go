@@ -36,6 +36,8 @@ type Exchange struct {
 	left   int64   // of the request's body, when it is no chunks
 	chunks *chunks // or nil
 	got    int64   // of the request's body
+	share  int64   // of the bytes of bodies that may be held at once
+	held   bool    // what is left of it is with the system; before the handler is called
 
 	// With the connection's lock.
 	direct    bool // it is a Direct's
@@ -45,6 +47,7 @@ type Exchange struct {
 	lost      bool // the client has gone before the response was complete
 	over      bool // there is nothing to answer any more: the client has gone, or has got it
 	pipe      *pipe
+	holding   *response // whose body is waited for before its handler is called, or nil
 	onGone    func(error)
 	taker     *response // of a handler, which is told in place of onGone
 	onSent    func()
@@ -546,6 +549,12 @@ func (x *Exchange) gone(err error) {
 	}
 	if x.pipe != nil {
 		x.pipe.failLocked(err)
+	}
+	if ended && x.holding != nil {
+		x.holding = nil
+		x.release()
+	} else {
+		x.letGoLocked()
 	}
 	sent := x.onSent
 	c.io.Unlock()

@@ -17,7 +17,7 @@ type onListener struct{ *http1.Server }
 func (s onListener) Serve(l *listener.Listener) error { return s.Server.Serve(l) }
 
 func open(t *testing.T, app http.Handler, o enginetest.Options) enginetest.Engine {
-	s, err := http1.New(&http1.Options{Handler: app, Limits: o.Limits, AccessLog: o.AccessLog, Log: o.Log})
+	s, err := http1.New(&http1.Options{Handler: app, Limits: o.Limits, Hold: o.Hold, HoldTotal: o.HoldTotal, AccessLog: o.AccessLog, Log: o.Log})
 	if err != nil {
 		t.Fatal(err)
 	}

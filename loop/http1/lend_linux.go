@@ -23,6 +23,10 @@ func (r *bodyReader) ReadBy(read func(c net.Conn, limit int64, toTheEnd bool, pa
 		return 0, http.ErrNotSupported
 	}
 	c.io.Lock()
+	if x.left == 0 {
+		c.io.Unlock()
+		return 0, http.ErrNotSupported // there is no more of it
+	}
 	c.io.PauseLocked()
 	for c.bits&feeding != 0 || c.io.ReadingLocked() {
 		// The loop has something of it in its hands, which it is about to pass on.

@@ -19,6 +19,15 @@ type Options struct {
 	// Direct takes requests on the loop; nil takes none.
 	Direct Direct
 	Limits limits.Limits
+	// Hold is the longest body, in bytes, that is left with the system until it has come whole,
+	// where it is longer than [DirectBody]: the Handler is called then, and its request's Body has
+	// a method Held() bool, which says so. Where it does not come so, the Handler is called
+	// all the same, and reads as it comes. 0 holds none; nor is one held that comes in chunks,
+	// or on a socket that is not TCP.
+	Hold int64
+	// HoldTotal is how many bytes of bodies may be held at once, until their Handlers have returned;
+	// those beyond are not. 0 is limits.HoldTotal.
+	HoldTotal int64
 	// Loops is how many event loops there are, if Group is nil: 0 is one for every two
 	// processors.
 	Loops int
@@ -36,6 +45,7 @@ func (o *Options) withDefaults() Options {
 	w := *o
 	w.Limits = w.Limits.WithDefaults()
 	w.Context = cmp.Or(w.Context, context.Background())
+	w.HoldTotal = cmp.Or(w.HoldTotal, limits.HoldTotal)
 	w.Log = cmp.Or(w.Log, slog.Default())
 	if w.Carried == nil {
 		w.Carried = func() int { return 0 }

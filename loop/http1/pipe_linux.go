@@ -94,7 +94,7 @@ func (x *Exchange) took(data []byte) {
 		p.b = append(p.b, data...)
 		if done {
 			p.failDoneLocked()
-		} else if !p.paused {
+		} else if x.holding == nil && !p.paused {
 			// Nothing is read ahead: a handler may have somebody else read the rest.
 			p.paused = true
 			c.io.PauseLocked()
@@ -104,6 +104,7 @@ func (x *Exchange) took(data []byte) {
 	if done {
 		x.receivedLocked()
 	}
+	x.holdLocked()
 }
 
 // receivedLocked ends the reading of a body that is whole.
@@ -196,11 +197,32 @@ func (x *Exchange) stream(head *Head, raw, b []byte) []byte {
 	x.receiving = true
 	c.io.BriefLocked(x.chunks == nil) // what is left is read by who wants it
 	c.bits &^= timed
+	o := &c.server.options
+	holds := x.chunks == nil && x.left > DirectBody && x.left <= o.Hold && x.reserve()
+	if holds {
+		x.holding = w
+	}
 	c.io.Unlock()
-	c.io.SetDeadline(c.server.options.Limits.BodyTimeout)
-	b = x.receive(b)
-	go w.serve(c.server.options.Handler)
-	return b
+	if !holds {
+		c.io.SetDeadline(o.Limits.BodyTimeout)
+		b = x.receive(b)
+		go w.serve(o.Handler)
+		return b
+	}
+	c.io.SetDeadline(o.Limits.HoldTime())
+	if len(b) > 0 {
+		return x.receive(b) // which holds the rest
+	}
+	c.io.Lock()
+	if x.pipe.asks {
+		x.pipe.asks = false
+		if x.minor > 0 {
+			_ = c.io.WriteLocked(continueLine, nil, false)
+		}
+	}
+	x.holdLocked()
+	c.io.Unlock()
+	return nil
 }
 
 // bodyReader is the Body of a request.

@@ -97,6 +97,9 @@ func (x *Exchange) take() *response {
 // serve calls the handler, and ends the response.
 func (w *response) serve(h http.Handler) {
 	x := w.x
+	if x.share > 0 {
+		defer x.release()
+	}
 	if w.bad != nil {
 		x.fail(errTarget.Status, errTarget.Reason)
 		return

@@ -36,6 +36,7 @@ type Server struct {
 	logged   atomic.Int64 // unix seconds of the last line about them
 	draining atomic.Bool
 	running  atomic.Int64 // handlers
+	holding  atomic.Int64 // bytes of bodies that the system has until they are whole
 	giving   atomic.Pointer[func(fd int) bool]
 	locals   sync.Map // net.Addr by its text: of the server's side, there are few
 }

@@ -245,3 +245,43 @@ func TestHandlerLetsAFileThrough(t *testing.T) {
 		}
 	}
 }
+
+// held is a body that the engine holds.
+type held struct {
+	io.Reader
+	whole  bool
+	closed bool
+}
+
+func (h *held) Held() bool   { return h.whole }
+func (h *held) Close() error { h.closed = true; return nil }
+
+// A body that the engine holds is read where it is, and what the app leaves of it is read for
+// nothing before the response is sent, so that the connection goes on.
+func TestHandlerLeavesBodiesThatAreHeld(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		in := strings.NewReader("a body that is whole")
+		r := httptest.NewRequest("POST", "/", nil)
+		r.Body, r.ContentLength = &held{Reader: in, whole: whole}, int64(in.Len())
+		app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if (in.Len() > 0) != whole {
+				t.Errorf("held %t: %d bytes are left", whole, in.Len())
+			}
+			part := make([]byte, len("a body"))
+			if _, err := io.ReadFull(r.Body, part); err != nil || string(part) != "a body" || r.ContentLength != 20 {
+				t.Errorf("held %t: %q, %v, Content-Length %d", whole, part, err, r.ContentLength)
+			}
+			_, _ = io.WriteString(w, "answer")
+		})
+		recorder := httptest.NewRecorder()
+		w := writerFunc{recorder, func() {
+			if in.Len() > 0 {
+				t.Errorf("held %t: the response is sent before the rest of the body is read", whole)
+			}
+		}}
+		buffer.Handler(app, 0, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+		if recorder.Body.String() != "answer" {
+			t.Errorf("held %t: %q", whole, recorder.Body)
+		}
+	}
+}

@@ -14,11 +14,15 @@ import (
 // sent. A response over limit bytes (0 is none) becomes a 500, and next is told by the
 // error of its Write.
 //
+// A body that the engine holds is whole where it is, and the app reads it there: one with a
+// method Held() bool that is true; see server/std.
+//
 // Flush and Hijack are not supported in such a response; interim responses (1xx) are
 // sent at once.
 func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Body != nil && r.Body != http.NoBody {
+		left := isHeld(r.Body)
+		if r.Body != nil && r.Body != http.NoBody && !left {
 			var in body
 			defer in.Close()
 			if err := in.receive(r.Body, r.ContentLength); err != nil {
@@ -32,11 +36,22 @@ func Handler(next http.Handler, limit int64, log *slog.Logger) http.Handler {
 		out := response{to: w, head: r.Method == http.MethodHead, body: Buffer{Limit: limit}}
 		defer out.body.Close()
 		next.ServeHTTP(&out, r)
+		if left {
+			// What the app has not read is there: the connection goes on behind it. An error is of
+			// one that is broken, which the engine knows.
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
 		if err := out.send(); err != nil {
 			log.Log(r.Context(), slog.LevelError, "the response cannot be sent",
 				"method", r.Method, "path", r.URL.Path, "error", err)
 		}
 	})
+}
+
+// isHeld says that the body has come whole, and reading it waits for nobody.
+func isHeld(body io.Reader) bool {
+	b, ok := body.(interface{ Held() bool })
+	return ok && b.Held()
 }
 
 // received is the Body of a Request that is whole. It is closed by Handler, and not by who reads

@@ -29,6 +29,8 @@ type Engine interface {
 // Options are what an engine is made with.
 type Options struct {
 	Limits    limits.Limits
+	Hold      int64 // the longest body that is left with the system until it is whole
+	HoldTotal int64 // and how many bytes of them at once
 	AccessLog *slog.Logger
 	Log       *slog.Logger
 }
@@ -52,6 +54,8 @@ func Run(t *testing.T, open Open, differs Differences) {
 	e := engine{open, differs}
 	e.checkDifferences(t)
 	for name, test := range map[string]func(*testing.T){
+		"HeldBody":                    e.testHeldBody,
+		"HeldBodyDrain":               e.testHeldBodyDrain,
 		"Answers":                     e.testAnswers,
 		"Flush":                       e.testFlush,
 		"Interim":                     e.testInterim,

@@ -56,6 +56,23 @@ func (l Limits) WithDefaults() Limits {
 	}
 }
 
+// HoldTotal is how many bytes of bodies an engine leaves with the system at once, where it is told
+// nothing else: they lie in memory that the system has a bound of its own for (tcp_mem, tcp(7)).
+const HoldTotal = 128 << 20
+
+// holdTime is the longest that [Limits.HoldTime] returns.
+const holdTime = 4 * time.Second
+
+// HoldTime is how long a request's body may take to come whole where it is left with the
+// system that long, before it is read as it comes: an eighth of the BodyTimeout, so that a
+// client that stops is not found out much later, and four seconds at most.
+func (l Limits) HoldTime() time.Duration {
+	if l.BodyTimeout <= 0 {
+		return holdTime
+	}
+	return min(l.BodyTimeout/8, holdTime)
+}
+
 func pick[T int | int64 | time.Duration](value, otherwise T) T {
 	if value == 0 {
 		value = otherwise

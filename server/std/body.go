@@ -23,13 +23,22 @@ type body struct {
 
 	expects bool // the client waits for 100 Continue
 
-	taken int64 // bytes that were read; of the goroutine that reads
+	taken int64  // bytes that were read; of the goroutine that reads
+	early []byte // of them what is still to be given to the app, which hold has read
+	held  bool   // what is left is with the system
+	share int64  // of the bytes that may be held at once
 	// bare: net/http has nothing of the body any more. Of the goroutine that reads.
 	bare bool
 
 	mu sync.Mutex // held over the setting of a deadline
 	// returned: the handler has, and control may not be used (in HTTP/2 it panics).
 	returned bool
+}
+
+// release gives back what hold has taken of the bytes that may be held at once.
+func (b *body) release() {
+	b.response.engine.holding.Add(-b.share)
+	b.share = 0
 }
 
 // setDeadline does nothing once the handler has returned.
@@ -42,6 +51,16 @@ func (b *body) setDeadline(t time.Time) {
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if len(b.early) > 0 && len(p) > 0 {
+		n := copy(p, b.early)
+		b.early = b.early[n:]
+		return n, nil
+	}
+	return b.readOn(p)
+}
+
+// readOn reads behind what has been read early.
+func (b *body) readOn(p []byte) (int, error) {
 	if b.timeout > 0 && !b.ended.Load() {
 		b.setDeadline(time.Now().Add(b.timeout))
 	}
@@ -94,6 +113,7 @@ func (b *body) finish(r *http.Request) {
 	b.mu.Lock()
 	b.returned = true
 	b.mu.Unlock()
+	b.release()
 	if b.ended.Load() || b.response.hijacked || r.ProtoMajor > 1 {
 		return
 	}

@@ -3,6 +3,7 @@ package std
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -39,6 +40,9 @@ type conn struct {
 	// reader, where it is set, takes the place of the next Read, of limit bytes. Of the
 	// goroutine that reads.
 	reader func(c net.Conn, limit int) (int, error)
+	// lost: who read in our place does not say how much: nobody knows where the next request
+	// begins. Of the goroutine that reads.
+	lost bool
 }
 
 // connState is told by net/http what becomes of a connection.
@@ -75,7 +79,11 @@ func (c *conn) Read(p []byte) (int, error) {
 	var err error
 	if reader := c.reader; reader != nil {
 		c.reader = nil
-		n, err = reader(c.Conn, len(p))
+		if n, err = reader(c.Conn, len(p)); errors.Is(err, net.ErrClosed) {
+			c.lost = true
+		}
+	} else if c.lost {
+		return 0, net.ErrClosed
 	} else if c.atRest(p) {
 		n, err = c.readAtRest(p)
 	} else {

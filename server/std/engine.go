@@ -5,6 +5,7 @@
 package std
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -29,6 +30,15 @@ type Options struct {
 	// ConnContext, where it is set, makes the context of a connection's requests, as that
 	// of http.Server does.
 	ConnContext func(context.Context, net.Conn) context.Context
+	// Hold is the longest body, in bytes, that is left with the system until it has come whole,
+	// where it is longer than 64 KiB: the app is called then, and its request's Body has a method
+	// Held() bool, which says so. Where it does not come so, the app is called all the same, and
+	// reads as it comes. 0 holds none; nor is one held of HTTP/2, in chunks, under TLS, of a
+	// socket that is not TCP, or on a system other than Linux.
+	Hold int64
+	// HoldTotal is how many bytes of bodies may be held at once, until their apps have returned;
+	// those beyond are not. 0 is limits.HoldTotal.
+	HoldTotal int64
 	// Carried, where it is set, is how many connections were taken out of the engine and
 	// count against the limit.
 	Carried func() int
@@ -43,6 +53,9 @@ type Options struct {
 type Engine struct {
 	app      http.Handler
 	limits   limits.Limits
+	hold     int64 // the longest body that is
+	holdAll  int64
+	holding  atomic.Int64 // bytes
 	log      *slog.Logger
 	access   *slog.Logger
 	tls      bool
@@ -63,6 +76,8 @@ func New(app http.Handler, o *Options) *Engine {
 	e := &Engine{
 		app:     app,
 		limits:  o.Limits.WithDefaults(),
+		hold:    o.Hold,
+		holdAll: cmp.Or(o.HoldTotal, limits.HoldTotal),
 		log:     o.Log,
 		access:  o.AccessLog,
 		tls:     o.TLS != nil,

@@ -31,6 +31,7 @@ func (e *Engine) ServeHTTP(to http.ResponseWriter, r *http.Request) {
 			e.logAccess(w, start)
 			return
 		}
+		b.hold(r, e.hold)
 	}
 	defer e.logAccess(w, start)
 	if r.RequestURI == "*" || r.RequestURI == "" {

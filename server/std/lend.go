@@ -79,7 +79,7 @@ func (*sender) Read([]byte) (int, error) { return 0, errNotSent }
 func (b *body) ReadBy(read func(c net.Conn, limit int64, toTheEnd bool, patience time.Duration) (int64, error)) (int64, error) {
 	left := b.response.request.ContentLength - b.taken
 	c := connOf(b.response.request)
-	if c == nil || !b.bare || left < lendable || b.ended.Load() {
+	if c == nil || !b.bare || left < lendable || len(b.early) > 0 || b.ended.Load() {
 		return 0, http.ErrNotSupported
 	}
 	p := nowhere()

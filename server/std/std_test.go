@@ -22,7 +22,7 @@ func (e onListener) Serve(l *listener.Listener) error { return e.Engine.Serve(l)
 
 func TestEngine(t *testing.T) {
 	enginetest.Run(t, func(_ *testing.T, app http.Handler, o enginetest.Options) enginetest.Engine {
-		return onListener{std.New(app, &std.Options{Limits: o.Limits, AccessLog: o.AccessLog, Log: o.Log})}
+		return onListener{std.New(app, &std.Options{Limits: o.Limits, Hold: o.Hold, HoldTotal: o.HoldTotal, AccessLog: o.AccessLog, Log: o.Log})}
 	}, nil)
 }
 

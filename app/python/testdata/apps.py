@@ -204,6 +204,13 @@ def do_length(environ, start_response):
     return [body] if how == "whole" else Closing([body[:1], body[1:]])
 
 
+def do_part(environ, start_response):
+    """As much of the body as ?size, and not the rest."""
+    part = environ["wsgi.input"].read(int(environ["QUERY_STRING"]))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(len(part)).encode()]
+
+
 def do_file(environ, start_response):
     """The file named by ?OFFSET&LENGTH&PATH, by wsgi.file_wrapper."""
     offset, length, path = environ["QUERY_STRING"].split("&")

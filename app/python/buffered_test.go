@@ -143,3 +143,29 @@ func TestBufferedUploadsThatNobodyReads(t *testing.T) {
 		}
 	}
 }
+
+// A connection that the child has when nobody waits for its answer any more ends: how much the
+// child has read of it is not known, nor where the next request begins.
+func TestBufferedUploadThatTakesTooLong(t *testing.T) {
+	s := serve(t, "apps:app", python.Options{Mode: python.Threads, Threads: 1, Buffered: true, RequestTimeout: 200 * time.Millisecond})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	const size = 200_000 // which net/http would read for nothing
+	request := fmt.Sprintf("POST /partslow?1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size))
+	go func() { _, _ = io.WriteString(c, request+request) }() // it fails with the connection
+	in := bufio.NewReader(c)
+	r, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r.Body); r.StatusCode != http.StatusGatewayTimeout || !r.Close {
+		t.Errorf("%d, %v, close %t", r.StatusCode, err, r.Close)
+	}
+	if rest, _ := io.ReadAll(in); len(rest) > 0 { // a reset is as good as an end
+		t.Errorf("and then %q", rest)
+	}
+}

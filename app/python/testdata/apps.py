@@ -211,6 +211,15 @@ def do_part(environ, start_response):
     return [str(len(part)).encode()]
 
 
+def do_partslow(environ, start_response):
+    """The beginning of the body, and the end of it after ?seconds."""
+    environ["wsgi.input"].read(1000)
+    time.sleep(float(environ["QUERY_STRING"]))
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"late"]
+
+
 def do_file(environ, start_response):
     """The file named by ?OFFSET&LENGTH&PATH, by wsgi.file_wrapper."""
     offset, length, path = environ["QUERY_STRING"].split("&")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"sync"
 	"syscall"
@@ -28,6 +29,8 @@ type App struct {
 	closed  bool
 
 	names addressNames
+	// habits are nil where nothing is granted.
+	habits *habits
 
 	newLink func(c *child, fd int) (link, error)
 }
@@ -51,7 +54,7 @@ func Open(ctx context.Context, name string, opts *Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &App{
+	a := &App{
 		name:        name,
 		interpreter: interpreter,
 		opts:        opts,
@@ -59,7 +62,13 @@ func Open(ctx context.Context, name string, opts *Options) (*App, error) {
 		swap:        make(chan *child),
 		changed:     make(chan struct{}),
 		newLink:     newStreamLink,
-	}, nil
+	}
+	// Where an answer may be given in the app's stead, or is kept until it is whole, nobody else
+	// writes before the worker knows of it.
+	if !opts.Buffered && opts.RequestTimeout == 0 && opts.Mode != Tornado {
+		a.habits = &habits{seed: maphash.MakeSeed()}
+	}
+	return a, nil
 }
 
 // Start starts the child and waits until the app is loaded, and its pre-hook was called.

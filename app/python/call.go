@@ -40,6 +40,10 @@ type Request struct {
 	// File has the body instead, from its offset to its end. It stays the caller's, and the
 	// child reads it by itself.
 	File *os.File
+
+	// granted says that fd, the client's connection, goes with a request without a body.
+	granted bool
+	fd      int
 }
 
 // Field is a header of a response, as the app wrote it.
@@ -80,6 +84,12 @@ type Sink interface {
 	// and reads no more. err is io.EOF where the client has left, os.ErrDeadlineExceeded
 	// where it sent nothing for too long. It comes before the response ends.
 	Taken(n int64, err error)
+}
+
+// grantee is a Sink whose request was granted the connection.
+type grantee interface {
+	// begun says that the app writes a response of length bytes itself, in the place of Start.
+	begun(status int, length int64)
 }
 
 // Call is a request in flight.
@@ -231,6 +241,8 @@ func appendItem(b []byte, id uint32, r *Request) []byte {
 	switch {
 	case r.Stream, r.File != nil:
 		return marshal.AppendInt(b, -1)
+	case r.granted:
+		return marshal.AppendTrue(b)
 	case len(r.Body) == 0:
 		return marshal.AppendNone(b)
 	default:

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chaussette/chaussette/loop/http1"
@@ -31,20 +32,36 @@ func (a *App) ServeDirect(x *http1.Exchange) bool {
 	}
 	d := directs.Get().(*direct)
 	d.app, d.x, d.child = a, x, c
-	c.mu.Lock()
-	call, err := c.addLocked(&Request{Environ: env, Body: x.Body()}, d)
-	d.call = call // its answer may come as soon as the lock is free
-	if limit := a.opts.RequestTimeout; limit > 0 && err == nil {
-		d.watch(call, limit)
+	r := Request{Environ: env, Body: x.Body()}
+	if a.habits != nil && len(r.Body) == 0 && string(x.Method()) == http.MethodGet {
+		path, _, _ := strings.Cut(textOf(x.Target()), "?")
+		d.habit = a.habits.of(path)
 	}
-	c.mu.Unlock()
+	var err error
+	if d.habit == nil || !d.habit.Load() || !x.Grant(func(fd int) {
+		r.granted, r.fd = true, fd
+		err = d.submit(&r)
+	}) {
+		err = d.submit(&r)
+	}
 	if err != nil {
 		d.free()
 		return false
 	}
-	x.OnGone(call.gone)
+	x.OnGone(d.call.gone)
 	x.AtRoundEnd(c)
 	return true
+}
+
+// submit puts the request into the child's batch.
+func (d *direct) submit(r *Request) error {
+	d.child.mu.Lock()
+	defer d.child.mu.Unlock()
+	var err error
+	if d.call, err = d.child.addLocked(r, d); err == nil && d.app.opts.RequestTimeout > 0 {
+		d.watch(d.call, d.app.opts.RequestTimeout)
+	}
+	return err
 }
 
 // gone aborts the call of a client that has gone.
@@ -59,6 +76,7 @@ type direct struct {
 	x     *http1.Exchange
 	call  *Call
 	head  http1.ResponseHead
+	habit *atomic.Bool // of the path; nil where it is not minded
 
 	// Of a response in parts.
 	declared, sent int64
@@ -93,6 +111,7 @@ func (d *direct) header(a *Answer) {
 // Answer implements Sink.
 func (d *direct) Answer(a *Answer) {
 	d.stopWatching()
+	d.note(false)
 	d.header(a)
 	d.answerWhole(bytesOf(a.Body))
 	d.free()
@@ -146,13 +165,14 @@ func (d *direct) Start(a *Answer) {
 	d.x.OnSent(d.parts.sent)
 	ask := a.Ask
 	if ask && !d.x.Bodiless(d.head.Status()) {
-		asked := false
-		err := d.x.Lend(&d.head, d.declared, func(fd int, head []byte, chunked bool) error {
-			asked = true
-			return d.call.Lend(fd, &Lending{Head: head, Chunked: chunked})
+		asked, chunked := false, false
+		err := d.x.Lend(&d.head, d.declared, func(fd int, head []byte, framed bool) error {
+			asked, chunked = true, framed
+			return d.call.Lend(fd, &Lending{Head: head, Chunked: framed})
 		})
 		if err == nil {
 			d.lent = true
+			d.note(!chunked)
 			return
 		}
 		ask = !asked // who was asked has told the app
@@ -161,6 +181,22 @@ func (d *direct) Start(a *Answer) {
 		d.call.Keep()
 	}
 	_ = d.x.Start(&d.head, d.declared)
+}
+
+// begun implements grantee.
+func (d *direct) begun(status int, length int64) {
+	d.declared = length
+	d.parts = &parts{d: d}
+	d.x.OnSent(d.parts.sent)
+	d.x.Granted(status, length)
+	d.lent = true
+}
+
+// note makes what the app did a habit of the path.
+func (d *direct) note(lends bool) {
+	if d.habit != nil && d.habit.Load() != lends {
+		d.habit.Store(lends)
+	}
 }
 
 // Data implements Sink.

@@ -39,6 +39,8 @@
 //	12 lend body to child   u32 flags (4 to the end), u32 patience in ms, u64 limit, then
 //	                        what was read already
 //	13 kept      to child   as 10; the body is a file, whose descriptor was sent before
+//	14 grants    to child   as 1; where body is True there is none, and the client's connection
+//	                        was sent before: the app may write a response on it
 //	16 start     to worker  marshal: [(status, headers)], the body follows
 //	17 file      to worker  u64 offset, u64 length, then as start; the body is bytes of a
 //	                        file, whose descriptor was sent before; the request is over
@@ -50,6 +52,8 @@
 //	23 taken     to worker  u64 read on the connection, which is given back, u64 why: 0 as
 //	                        was said, 1 the client left, 2 it sent nothing, 3 an error,
 //	                        4 it did not come through
+//	24 begun     to worker  u32 status, u64 length: the app writes the response on the
+//	                        connection that 14 granted, head and all
 //
 // Requests are written as soon as the pair is free; what comes meanwhile forms the next
 // batch, which one call of marshal.loads turns into ready dicts. Python does not promise
@@ -68,7 +72,10 @@
 // does the other way, before frame 17. The child
 // writes what the connection takes at once; the rest goes to the worker in frames 2 and
 // 3, who waits for the client, and it is the child's turn again when all is credited.
-// To read, the child waits itself. The head, the count of bytes and the connection's
+// Where the same path was lent the connection the last time, the next request for it comes
+// with the connection (14), and the child writes the head as well, if there is nothing unusual
+// about it: it says so (24) before it writes the first byte, so that what was not begun when a
+// child crashes can still be answered. To read, the child waits itself. The head, the count of bytes and the connection's
 // life stay with the worker.
 //
 // An id is free again when its answer is complete. An abort that crosses an answer

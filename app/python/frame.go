@@ -27,6 +27,7 @@ const (
 	kindLend
 	kindLendBody
 	kindKept
+	kindGrants
 )
 
 const (
@@ -38,6 +39,7 @@ const (
 	kindFailed
 	kindAsk
 	kindTaken
+	kindBegun
 )
 
 const (
@@ -72,6 +74,9 @@ func closeItems(b []byte, at, n int) {
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-headerSize))
 	binary.LittleEndian.PutUint32(b[at+headerSize+1:], uint32(n+1))
 }
+
+// setKind makes the frame that begins at one of kind k, with requests.
+func setKind(b []byte, at int, k kind) { binary.LittleEndian.PutUint32(b[at+4:], uint32(k)<<24) }
 
 // splitFrame takes the first frame off b. ok is false where b holds only a part of it.
 func splitFrame(b []byte) (k kind, id uint32, body, rest []byte, ok bool, err error) {

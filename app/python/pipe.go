@@ -36,6 +36,7 @@ type pipe struct {
 	calls      []*Call // by id
 	ids        []uint32
 	live       int
+	granted    int // responses that were begun on a connection which came with the request
 }
 
 func (p *pipe) init() {
@@ -107,6 +108,9 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		if c.batch < 0 || len(c.out)-c.batch > 4*inlineBody {
 			c.batch, c.count = len(c.out), 0
 			c.out = openItems(c.out, kindBatch, 0, 0)
+		}
+		if r.granted = r.granted && c.passLocked(r.fd) == nil; r.granted {
+			setKind(c.out, c.batch, kindGrants)
 		}
 		c.out = appendItem(c.out, call.id, r)
 		c.count++
@@ -210,6 +214,8 @@ func (c *child) frame(k kind, id uint32, body []byte) error {
 		return c.end(id, body, ErrAborted)
 	case kindTaken:
 		return c.taken(id, body)
+	case kindBegun:
+		return c.responseBegun(id, body)
 	case kindCredit:
 		return c.credit(id, body)
 	case kindLog:
@@ -389,6 +395,27 @@ func (c *child) start(k kind, id uint32, in string) error {
 	default:
 		a.Ask = k == kindAsk
 		call.sink.Start(a)
+	}
+	return nil
+}
+
+// responseBegun handles that the app writes on the connection that was granted.
+func (c *child) responseBegun(id uint32, body []byte) error {
+	call, drop := c.take(id, false)
+	if call == nil || len(body) != 12 {
+		return errFrame
+	}
+	sink, ok := call.sink.(grantee)
+	status, length := int(binary.LittleEndian.Uint32(body)), int64(binary.LittleEndian.Uint64(body[4:]))
+	if !ok || status < 200 || length < 0 {
+		return errFrame
+	}
+	c.mu.Lock()
+	call.lent = true
+	c.granted++
+	c.mu.Unlock()
+	if !drop {
+		sink.begun(status, length)
 	}
 	return nil
 }

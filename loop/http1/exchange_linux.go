@@ -348,6 +348,37 @@ func (x *Exchange) Lend(h *ResponseHead, length int64, lend func(fd int, head []
 	return nil
 }
 
+// Grant has somebody else write the response, head and all, on the connection itself, if that is
+// free: f passes fd on. The other one may do without; otherwise Granted is called before it
+// writes, and what holds after Lend holds then. It reports whether f was called. The connection is
+// locked while f is.
+func (x *Exchange) Grant(f func(fd int)) bool {
+	c := x.conn
+	c.io.Lock()
+	defer c.io.Unlock()
+	fd := c.io.FDLocked()
+	if x.over || x.started || x.isHead || x.minor == 0 || !x.keep || fd < 0 {
+		return false
+	}
+	c.io.FlushLocked()
+	if c.io.WaitingLocked() > 0 {
+		return false
+	}
+	f(fd)
+	return true
+}
+
+// Granted says that the one to whom the connection was granted writes a response on it, whose
+// head declares length bytes.
+func (x *Exchange) Granted(status int, length int64) {
+	c := x.conn
+	c.io.Lock()
+	defer c.io.Unlock()
+	if !x.over {
+		x.started, x.lent, x.status, x.frame, x.size = true, true, status, framedByLength, length
+	}
+}
+
 // Flush sends what was written so far, where it is gathered: on the loop.
 func (x *Exchange) Flush() {
 	x.conn.io.Lock()

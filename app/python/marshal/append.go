@@ -30,6 +30,9 @@ const (
 // AppendNone appends None.
 func AppendNone(b []byte) []byte { return append(b, codeNone) }
 
+// AppendTrue appends True.
+func AppendTrue(b []byte) []byte { return append(b, codeTrue) }
+
 // AppendInt appends an integer.
 func AppendInt(b []byte, n int32) []byte {
 	return binary.LittleEndian.AppendUint32(append(b, codeInt), uint32(n))

@@ -28,6 +28,7 @@ func TestPythonReadsWhatIsAppended(t *testing.T) {
 		want string
 	}{
 		{"none", marshal.AppendNone(nil), "None"},
+		{"true", marshal.AppendTrue(nil), "True"},
 		{"int", marshal.AppendInt(nil, -70000), "-70000"},
 		{"ascii", marshal.AppendLatin1(nil, "GET"), "'GET'"},
 		{"empty", marshal.AppendLatin1(nil, ""), "''"},

@@ -15,12 +15,14 @@ from _struct import Struct
 from _thread import allocate_lock
 from io import FileIO
 
+from _chaussette import heads
+
 VERSION = 4
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
-LEND, LEND_BODY, KEPT = 11, 12, 13
-START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN = range(16, 24)
+LEND, LEND_BODY, KEPT, GRANTS = 11, 12, 13, 14
+START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN, BEGUN = range(16, 25)
 
 WINDOW = 256 << 10  # bytes of a body on their way
 SLOT = 64 << 10  # bytes of a part of the shared memory
@@ -39,6 +41,7 @@ header = Struct("<II")
 pair = Struct("<II")
 long_pair = Struct("<QQ")
 body_terms = Struct("<IIQ")
+grant_terms = Struct("<IQ")
 
 CLOEXEC = 0x40000000 if sys.platform == "linux" else 0  # MSG_CMSG_CLOEXEC
 
@@ -199,6 +202,7 @@ class Pipe:
         self.pause = None  # pause(): lets others run
         self.early = b""  # frames that go with the next ones
         self.lends = lends
+        self.grants = {}  # by id: connections that came with requests
         self.refused = [0, 0]  # how often in a row the worker has kept the connection: with a length, chunked
 
     # Reading.
@@ -218,9 +222,13 @@ class Pipe:
                 pos = start - 8
                 break
             kind = head >> 24
-            if kind == BATCH:
+            if kind == BATCH or kind == GRANTS:
                 new = loads(data[start:pos])
                 del new[0]  # strs that the others share
+                if kind == GRANTS:
+                    for item in new:
+                        if item[2] is True:
+                            self.grants[item[0]] = self.borrow()
                 if self.aborted:
                     # An abort that crossed an answer meant the request before.
                     self.aborted.difference_update([item[0] for item in new])
@@ -334,6 +342,9 @@ class Pipe:
             for held in (stream.lent, stream.source):
                 if type(held) in (Lent, Source) and held.sock is not None:
                     held.sock.close()  # else the client would wait for the fork's end
+        for sock in self.grants.values():
+            if sock is not None:
+                sock.close()
 
     def write(self, data):
         """Write all of data; holds self.lock so that frames stay whole."""
@@ -397,6 +408,8 @@ class Pipe:
         head = dumps([plain_head(status, headers)], 4)
         large = lends and (first > SMALL if length is None else length > INLINE)
         chunked = length is None
+        if self.grants and large and not chunked and self.take_grant(stream, status, headers, length):
+            return
         refused = self.refused[chunked]
         if not large or refused and refused & 31:
             self.refused[chunked] += large
@@ -413,6 +426,20 @@ class Pipe:
             if stream.lending:
                 self.wait(stream, seen)
         self.refused[chunked] = 0 if stream.lent is not None else refused + 1
+
+    def take_grant(self, stream, status, headers, length):
+        """Write a response of length bytes on the connection that came with the request. False:
+        none did, or its head is the worker's to make."""
+        sock = self.grants.get(stream.id)
+        if sock is None or stream.gone:
+            return False
+        head = heads.make(status, headers, length)
+        if head is None:
+            return False
+        del self.grants[stream.id]
+        stream.lent = Lent(sock, False, head, length)
+        self.frame(BEGUN, stream.id, grant_terms.pack(int(status[:3]), length))
+        return True
 
     def all(self, stream, parts):
         """Send all of a response's body at once, whatever the client takes."""
@@ -614,6 +641,10 @@ class Pipe:
     def finish(self, id):
         """Forget a request. Called before its last frame is sent. Return what that frame
         has to say about a connection that was lent."""
+        if self.grants:
+            sock = self.grants.pop(id, None)
+            if sock is not None:
+                sock.close()
         stream = self.streams.pop(id, None)
         said = b""
         if stream is not None:

@@ -101,7 +101,8 @@ class Call:
         pipe = self.host.pipe
         self.stream = pipe.stream(self.id)
         # The client of a buffered response is nobody to wait for: the worker takes the parts.
-        lends = not self.host.buffered
+        # With HEAD there is nothing to write, and to be told so is no refusal.
+        lends = not self.host.buffered and self.environ.get("REQUEST_METHOD") != "HEAD"
         pipe.begin(self.stream, self.status, self.headers, declared(self.headers), first, lends)
 
     def end(self):
@@ -141,7 +142,7 @@ class Host:
             pipe.answer((id, "499 Client Closed Request", [], b""))
             return
         environ.update(self.template)
-        if body is None:
+        if body is None or body is True:
             environ["wsgi.input"] = BytesIO()
         elif type(body) is bytes:
             environ["wsgi.input"] = BytesIO(body)
@@ -163,7 +164,7 @@ class Host:
             if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent and not call.size:
                 chunk = result[0]
                 if type(chunk) is bytes and len(chunk) <= INLINE:
-                    if type(body) is int or pipe.aborted:
+                    if type(body) is int or pipe.aborted or pipe.grants:
                         pipe.finish(id)
                     call.done = True
                     answers = pipe.answers  # what follows is pipe.answer

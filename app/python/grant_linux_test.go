@@ -167,18 +167,28 @@ func TestGrantedToACrash(t *testing.T) {
 				status int
 				err    error
 			}
-			done := make(chan result, 1)
+			done, chunk := make(chan result, 1), make(chan struct{})
 			go func() {
 				resp, err := s.client.Do(req)
 				if err != nil {
 					done <- result{0, err}
 					return
 				}
+				if c.begun {
+					// The first chunk comes whole, whenever the next one is made.
+					if _, err := io.CopyN(io.Discard, resp.Body, 64<<10); err != nil {
+						t.Error(err)
+					}
+					close(chunk)
+				}
 				_, err = io.Copy(io.Discard, resp.Body)
 				_ = resp.Body.Close()
 				done <- result{resp.StatusCode, err}
 			}()
 			eventually(t, func() bool { return s.InFlight() == 1 && (!c.begun || s.Granted() > granted) })
+			if c.begun {
+				await(t, "the first chunk", chunk)
+			}
 			child := s.ChildPID()
 			if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
 				t.Fatal(err)

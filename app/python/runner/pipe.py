@@ -34,6 +34,10 @@ MUCH = 32 << 10  # bytes of bodies in them
 PARTS = 64  # that one write takes
 TURN = 1 << 20  # bytes that a request may write before others have their turn
 NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
+# MSG_MORE as well, of a large chunk before others: what does not fill a segment at its end
+# goes with the next chunk, or as soon as the client has acknowledged something, as on a
+# connection without TCP_NODELAY. A segment of its own costs an eighth more.
+MORE = NOW | 0x8000 if sys.platform == "linux" else NOW
 
 loads = marshal.loads
 dumps = marshal.dumps
@@ -109,7 +113,7 @@ class Lent:
         self.left = 1 << 62 if left is None else left  # bytes up to the Content-Length
         self.sent = 0  # bytes that we have written here
         self.made = 0  # bytes that the app has made
-        self.rest = TURN  # where the others get their turn
+        self.rest = TURN  # bytes sent, from which on the others get their turn
 
     def write(self, chunk, free):
         """Write chunk if the connection is free. Return what is left for the worker."""
@@ -133,7 +137,7 @@ class Lent:
         sent = 0
         if free and self.sock is not None:
             try:
-                sent = self.sock.send(chunk, NOW) if parts is None else self.sock.sendmsg(parts, (), NOW)
+                sent = self.sock.send(chunk, NOW) if parts is None else self.sock.sendmsg(parts, (), MORE if SLOT <= size < self.left else NOW)
             except BlockingIOError:
                 pass
             except OSError:
@@ -405,11 +409,11 @@ class Pipe:
     def begin(self, stream, status, headers, length, first, lends):
         """Send the head of a response whose body begins with first bytes. lends: the body
         may be written on the connection itself."""
-        head = dumps([plain_head(status, headers)], 4)
         large = lends and (first > SMALL if length is None else length > INLINE)
         chunked = length is None
         if self.grants and large and not chunked and self.take_grant(stream, status, headers, length):
             return
+        head = dumps([plain_head(status, headers)], 4)
         refused = self.refused[chunked]
         if not large or refused and refused & 31:
             self.refused[chunked] += large
@@ -467,8 +471,8 @@ class Pipe:
         self.relay(stream, chunk)
 
     def rest(self, lent):
-        """Let others run, where this response has had its turn."""
-        if lent.sent > lent.rest and self.pause is not None:
+        """Let others run, where this response has had its turn, and is not over."""
+        if lent.sent > lent.rest and lent.left and self.pause is not None:
             lent.rest = lent.sent + TURN
             self.pause()
 
@@ -477,28 +481,38 @@ class Pipe:
         lent = stream.lent
         plain = not lent.chunked and lent.sock is not None
         send = lent.sock.send if plain else None
+        head = lent.head
+        lent.head = b""
         for chunk in chunks:
             # The short way, for what is as it nearly always is.
-            if plain and type(chunk) is bytes and stream.window == WINDOW and not stream.gone and not lent.head:
+            if plain and type(chunk) is bytes and stream.window == WINDOW and not stream.gone:
                 size = len(chunk)
                 if 0 < size <= lent.left:
+                    flags = MORE if SLOT <= size < lent.left else NOW
+                    lent.made += size
+                    lent.left -= size
                     try:
-                        sent = send(chunk, NOW)
+                        if head:
+                            size += len(head)
+                            sent = lent.sock.sendmsg((head, chunk), (), flags)
+                        else:
+                            sent = send(chunk, flags)
                     except BlockingIOError:
                         sent = 0
                     except OSError:
                         raise Gone
-                    lent.made += size
-                    lent.left -= size
                     lent.sent += sent
+                    if sent < size:
+                        self.relay(stream, memoryview(head + chunk)[sent:])
+                    head = b""
                     if lent.sent > lent.rest:
                         self.rest(lent)
-                    if sent < size:
-                        self.relay(stream, memoryview(chunk)[sent:])
                     continue
             if not isinstance(chunk, bytes):
                 raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
             if chunk:
+                lent.head = head
+                head = b""
                 self.data(stream, chunk)
 
     def relay(self, stream, chunk):

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from io import BytesIO, FileIO
+from itertools import chain
 
 from _chaussette.pipe import ABORT, END, INLINE, MANY, MUCH, Gone, Left, Lost
 
@@ -190,6 +191,8 @@ class Host:
                     return
             chunks = iter(result)
             for chunk in chunks:
+                if self.pipe.grants and not call.sent and self.pour_granted(call, chunk, chunks):
+                    break
                 call.write(chunk)
                 if call.stream is not None and call.stream.lent is not None:
                     self.pipe.pour(call.stream, chunks)
@@ -201,6 +204,22 @@ class Host:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
+
+    def pour_granted(self, call, first, chunks):
+        """Write a large response, first and chunks, on the connection that came with the request.
+        False: it goes another way."""
+        if call.headers is None or type(first) is not bytes or not first:
+            return False
+        length = declared(call.headers)
+        if length is None or length <= INLINE:
+            return False
+        stream = self.pipe.stream(call.id)
+        if not self.pipe.take_grant(stream, call.status, call.headers, length):
+            return False
+        call.sent = True
+        call.stream = stream
+        self.pipe.pour(stream, chain((first,), chunks))
+        return True
 
     def send_list(self, call, chunks):
         """Send a list: its length is known, so the response gets a Content-Length."""

@@ -3,7 +3,8 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"maps"
+	"sync"
 	"time"
 
 	"github.com/chaussette/chaussette/socketio/adapter"
@@ -12,8 +13,10 @@ import (
 // Settler may be implemented by a Bus that does not know at once who shares the
 // namespace.
 type Settler interface {
-	// Settle returns when Others is known, or ctx ends.
-	Settle(ctx context.Context)
+	// Settle returns when Others is known, or ctx ends. A Bus that has nothing but the time
+	// to go by waits for as long as others take as a rule; with late set also for those that
+	// take longer. Who comes later is told by Joined in any case.
+	Settle(ctx context.Context, late bool)
 }
 
 // searching is how long the others may take to say whether they have a session: the
@@ -41,6 +44,11 @@ type asked struct {
 
 // Joined says that a worker has come, which Others holds from now on.
 func (a *Adapter) Joined(w Worker) {
+	a.mu.Lock()
+	for _, q := range a.requests {
+		q.tell(answer{from: w, what: opJoined})
+	}
+	a.mu.Unlock()
 	if h := a.History(); h != nil {
 		_ = a.bus.Send(w, a.sync(h))
 	} else if a.forms.own.Load() != 0 {
@@ -308,23 +316,62 @@ func (a *Adapter) Restore(ctx context.Context, pid, offset string, back func(ada
 	return h.Restore(ctx, s, offset, back)
 }
 
-// errEnough ends a gather.
-var errEnough = errors.New("what was looked for is found")
-
-// search asks the others for a session.
+// search asks the others for a session, and those who join meanwhile: the worker that has
+// it may be busy, and say only then that it is there. A copy is taken when Others is known;
+// that nobody has the session is believed when nobody is late any more.
 func (a *Adapter) search(ctx context.Context, pid string) (found *adapter.Session) {
+	var settling sync.WaitGroup
+	defer settling.Wait()
 	ctx, cancel := context.WithTimeout(ctx, searching)
 	defer cancel()
+	var known, complete chan struct{} // closed when they are; nil from then on
 	if s, ok := a.bus.(Settler); ok {
-		s.Settle(ctx)
+		known, complete = make(chan struct{}), make(chan struct{})
+		first, last := known, complete
+		settling.Go(func() {
+			s.Settle(ctx, false)
+			close(first)
+			s.Settle(ctx, true)
+			close(last)
+		})
 	}
-	_ = a.gather(ctx, opTake, func(w *writer) { w.string(pid) }, func(r *reader) error {
-		s, err := a.session(r)
-		if found = adapter.Newer(found, s); s != nil && !s.Copied {
-			return errEnough
+	q := a.begin()
+	defer q.end()
+	w := newWriter(opTake, 0)
+	w.number(q.id)
+	w.string(pid)
+	asked := maps.Clone(q.waiting)
+	if len(asked) > 0 {
+		_ = a.bus.Broadcast(w.b) // who is not reached is told of by Left
+	}
+	for len(q.waiting) > 0 || complete != nil && (found == nil || known != nil) {
+		select {
+		case <-q.more:
+		case <-known:
+			known = nil
+		case <-complete:
+			known, complete = nil, nil
+		case <-ctx.Done():
+			return found
 		}
-		return err
-	})
+		for _, one := range q.take() {
+			switch one.what {
+			case opJoined:
+				if !asked[one.from] {
+					asked[one.from], q.waiting[one.from] = true, true
+					_ = a.bus.Send(one.from, w.b)
+				}
+			case opLeft:
+				delete(q.waiting, one.from)
+			case opTaken:
+				delete(q.waiting, one.from)
+				s, _ := a.session(&one.fields)
+				if found = adapter.Newer(found, s); s != nil && !s.Copied {
+					return found
+				}
+			}
+		}
+	}
 	return found
 }
 

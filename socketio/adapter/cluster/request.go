@@ -11,8 +11,11 @@ import (
 	"github.com/chaussette/chaussette/socketio/parser"
 )
 
-// opLeft stands for the end of a worker among answers.
-const opLeft op = 0
+// What stands among answers, and is none.
+const (
+	opLeft   op = 0    // a worker has gone
+	opJoined op = 0xff // one has come
+)
 
 // answer is what a request gets from another worker.
 type answer struct {
@@ -71,8 +74,7 @@ func (q *request) take() []answer {
 	return all
 }
 
-// gather asks all others, and calls each for every answer until all have given theirs, or
-// each returns errEnough.
+// gather asks all others, and calls each for every answer until all have given theirs.
 func (a *Adapter) gather(ctx context.Context, what op, fields func(*writer), each func(*reader) error) error {
 	if len(a.bus.Others()) == 0 {
 		return nil
@@ -95,7 +97,7 @@ func (a *Adapter) gather(ctx context.Context, what op, fields func(*writer), eac
 			return fmt.Errorf("%w: %w", adapter.ErrPartial, ctx.Err())
 		}
 		for _, one := range q.take() {
-			if !q.waiting[one.from] {
+			if one.what == opJoined || !q.waiting[one.from] {
 				continue
 			}
 			delete(q.waiting, one.from)
@@ -103,11 +105,7 @@ func (a *Adapter) gather(ctx context.Context, what op, fields func(*writer), eac
 				lost = adapter.ErrPartial
 				continue
 			}
-			err := each(&one.fields)
-			if errors.Is(err, errEnough) {
-				return nil
-			}
-			if err = errors.Join(err, one.fields.err()); err != nil {
+			if err := errors.Join(each(&one.fields), one.fields.err()); err != nil {
 				lost = fmt.Errorf("%w: %w", adapter.ErrPartial, err)
 			}
 		}

@@ -1,6 +1,18 @@
 package nats
 
-import "github.com/chaussette/chaussette/socketio/adapter/cluster"
+import (
+	"context"
+	"time"
+
+	"github.com/chaussette/chaussette/socketio/adapter/cluster"
+)
+
+// Settle is that of a namespace that was announced just now.
+func Settle(ctx context.Context, late bool) {
+	s := &space{}
+	s.announced.Store(time.Now().UnixNano())
+	s.Settle(ctx, late)
+}
 
 // Connected tells whether NATS is there.
 func (b *Broker) Connected() bool { return b.conn.IsConnected() }

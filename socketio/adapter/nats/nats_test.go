@@ -2,12 +2,14 @@ package nats_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gonats "github.com/nats-io/nats.go"
@@ -264,6 +266,26 @@ func TestLog(t *testing.T) {
 	adaptertest.Eventually(t, "away", func() bool { return strings.Contains(log.String(), "nats is away") })
 	server.Start()
 	adaptertest.Eventually(t, "back", func() bool { return strings.Contains(log.String(), "nats is back") })
+}
+
+// Nothing says who is still to answer: a worker waits for those who are late only if it must.
+func TestSettle(t *testing.T) {
+	for late, want := range map[bool]time.Duration{false: 250 * time.Millisecond, true: 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			nats.Settle(t.Context(), late)
+			if d := time.Since(begin); d != want {
+				t.Errorf("it took %v, want %v", d, want)
+			}
+			ended, end := context.WithCancel(t.Context())
+			end()
+			begin = time.Now()
+			nats.Settle(ended, late)
+			if d := time.Since(begin); d != 0 {
+				t.Errorf("it took %v when nobody waits any more", d)
+			}
+		})
+	}
 }
 
 func TestCheck(t *testing.T) {

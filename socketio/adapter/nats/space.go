@@ -84,15 +84,23 @@ func (s *space) announce() {
 	s.broker.presence(s.subject, enter)
 }
 
-// telling is how long others may take to say that they are there.
-const telling = 250 * time.Millisecond
+// telling is how long others take as a rule to say that they are there, and tellingLate how
+// long those may take that are busy.
+const (
+	telling     = 250 * time.Millisecond
+	tellingLate = 2 * time.Second
+)
 
 // Settle implements cluster.Settler.
-func (s *space) Settle(ctx context.Context) {
+func (s *space) Settle(ctx context.Context, late bool) {
 	if near, ok := s.near.(cluster.Settler); ok {
-		near.Settle(ctx)
+		near.Settle(ctx, late)
 	}
-	if wait := telling - time.Since(time.Unix(0, s.announced.Load())); wait > 0 {
+	most := telling
+	if late {
+		most = tellingLate
+	}
+	if wait := most - time.Since(time.Unix(0, s.announced.Load())); wait > 0 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -258,8 +258,8 @@ func (s *space) Others() []cluster.Worker {
 	return nil
 }
 
-// Settle implements cluster.Settler.
-func (s *space) Settle(ctx context.Context) { s.hub.settle(ctx) }
+// Settle implements cluster.Settler. None is late: siblings are known by what they say.
+func (s *space) Settle(ctx context.Context, _ bool) { s.hub.settle(ctx) }
 
 // add is false for one that is there already.
 func (s *space) add(t siblings.Tag) bool {

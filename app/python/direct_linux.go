@@ -37,31 +37,35 @@ func (a *App) ServeDirect(x *http1.Exchange) bool {
 		path, _, _ := strings.Cut(textOf(x.Target()), "?")
 		d.habit = a.habits.of(path)
 	}
+	var call *Call // d may be another's as soon as its answer has come
 	var err error
 	if d.habit == nil || !d.habit.Load() || !x.Grant(func(fd int) {
 		r.granted, r.fd = true, fd
-		err = d.submit(&r)
+		call, err = d.submit(&r)
 	}) {
-		err = d.submit(&r)
+		call, err = d.submit(&r)
 	}
 	if err != nil {
 		d.free()
 		return false
 	}
-	x.OnGone(d.call.gone)
+	x.OnGone(call.gone)
 	x.AtRoundEnd(c)
 	return true
 }
 
-// submit puts the request into the child's batch.
-func (d *direct) submit(r *Request) error {
-	d.child.mu.Lock()
-	defer d.child.mu.Unlock()
-	var err error
-	if d.call, err = d.child.addLocked(r, d); err == nil && d.app.opts.RequestTimeout > 0 {
-		d.watch(d.call, d.app.opts.RequestTimeout)
+// submit puts the request into the child's batch. Its answer may come as soon as the child's
+// lock is free.
+func (d *direct) submit(r *Request) (*Call, error) {
+	c := d.child
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call, err := c.addLocked(r, d)
+	d.call = call
+	if limit := d.app.opts.RequestTimeout; limit > 0 && err == nil {
+		d.watch(call, limit)
 	}
-	return err
+	return call, err
 }
 
 // gone aborts the call of a client that has gone.

@@ -70,6 +70,12 @@ def do_stream(environ, start_response):
         size -= len(chunk)
 
 
+def do_host(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    names = "HTTP_HOST", "SERVER_NAME", "REMOTE_ADDR"
+    return [" ".join(environ.get(name, "-") for name in names).encode("latin-1")]
+
+
 def do_list(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"x" * 100000, b"", b"y" * 100000]

@@ -456,7 +456,8 @@ func (c *conn) quiesce(start time.Time, quiet time.Duration) {
 
 // waitingLocked says that the next word is the client's.
 func (c *conn) waitingLocked() bool {
-	return c.x == nil && c.part == nil && c.more == nil && c.bits&(lingering|halfway) == 0 && c.io.WaitingLocked() == 0
+	// While somebody looks at what has come, part is theirs.
+	return c.bits&(feeding|lingering|halfway) == 0 && c.x == nil && c.part == nil && c.more == nil && c.io.WaitingLocked() == 0
 }
 
 // handOverLocked gives the connection away, if that is what is to be done and nothing is in
@@ -468,7 +469,7 @@ func (c *conn) handOverLocked() bool {
 		return false
 	}
 	c.io.FlushLocked() // the last answer, if the loop is about to send it
-	if !c.waitingLocked() || c.bits&(refused|feeding) != 0 || c.io.ReadingLocked() || unread(fd) != 0 {
+	if !c.waitingLocked() || c.bits&refused != 0 || c.io.ReadingLocked() || unread(fd) != 0 {
 		return false
 	}
 	if !(*give)(fd) {

@@ -75,8 +75,8 @@
 // Where the same path was lent the connection the last time, the next request for it comes
 // with the connection (14), and the child writes the head as well, if there is nothing unusual
 // about it: it says so (24) before it writes the first byte, so that what was not begun when a
-// child crashes can still be answered. To read, the child waits itself. The head, the count of bytes and the connection's
-// life stay with the worker.
+// child crashes can still be answered. To read, the child waits itself. Any other head, the
+// count of bytes and the connection's life stay with the worker.
 //
 // An id is free again when its answer is complete. An abort that crosses an answer
 // finds nothing to abort.

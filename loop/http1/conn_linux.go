@@ -469,7 +469,7 @@ func (c *conn) handOverLocked() bool {
 		return false
 	}
 	c.io.FlushLocked() // the last answer, if the loop is about to send it
-	if !c.waitingLocked() || c.bits&refused != 0 || c.io.ReadingLocked() || unread(fd) != 0 {
+	if !c.waitingLocked() || c.bits&refused != 0 || c.io.ReadingLocked() || c.io.UnreadLocked() != 0 {
 		return false
 	}
 	if !(*give)(fd) {
@@ -481,15 +481,6 @@ func (c *conn) handOverLocked() bool {
 		c.server.open.Add(-1)
 	}
 	return true
-}
-
-// unread is how many bytes have come that nobody has read.
-func unread(fd int) int {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return -1
-	}
-	return n
 }
 
 func (c *conn) remoteAddr() string {

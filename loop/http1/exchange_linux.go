@@ -500,7 +500,7 @@ func (x *Exchange) completeLocked() {
 
 // endLocked ends a connection that has nothing to come.
 func (c *conn) endLocked() {
-	if c.more != nil || len(c.x.behind) > 0 || unread(c.io.FDLocked()) > 0 {
+	if c.more != nil || len(c.x.behind) > 0 || c.io.UnreadLocked() > 0 {
 		c.lingerLocked()
 		return
 	}

@@ -4,6 +4,7 @@ package enginetest
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
@@ -53,9 +54,7 @@ type engine struct {
 func Run(t *testing.T, open Open, differs Differences) {
 	e := engine{open, differs}
 	e.checkDifferences(t)
-	for name, test := range map[string]func(*testing.T){
-		"HeldBody":                    e.testHeldBody,
-		"HeldBodyDrain":               e.testHeldBodyDrain,
+	tests := map[string]func(*testing.T){
 		"Answers":                     e.testAnswers,
 		"Flush":                       e.testFlush,
 		"Interim":                     e.testInterim,
@@ -82,7 +81,9 @@ func Run(t *testing.T, open Open, differs Differences) {
 		"DrainEndsInTime":             e.testDrainEndsInTime,
 		"AccessLog":                   e.testAccessLog,
 		"SendTimeout":                 e.testSendTimeout,
-	} {
+	}
+	maps.Copy(tests, e.systemTests())
+	for name, test := range tests {
 		t.Run(name, test)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -48,11 +47,13 @@ func lowWater(t *testing.T, c net.Conn) int {
 	return mark
 }
 
+// systemTests are those of what this system can do.
+func (e engine) systemTests() map[string]func(*testing.T) {
+	return map[string]func(*testing.T){"HeldBody": e.testHeldBody, "HeldBodyDrain": e.testHeldBodyDrain}
+}
+
 // testHeldBody: an app is called when a body has come whole, which is left with the system.
 func (e engine) testHeldBody(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("bodies are held on Linux alone")
-	}
 	type call struct {
 		held bool
 		body []byte

@@ -28,7 +28,6 @@ type App struct {
 	cancel  context.CancelFunc
 	closed  bool
 
-	names addressNames
 	// habits are nil where nothing is granted.
 	habits *habits
 

@@ -35,6 +35,11 @@ type child struct {
 
 	pipe
 
+	// names and usual are for environs: of the server's addresses, and the one that need not be
+	// said. A usual of nowhere becomes that of the first request.
+	names addressNames
+	usual atomic.Pointer[addressName]
+
 	ready  chan error    // one value: nil, or why the app does not serve
 	exited chan struct{} // closed when the process is gone; state is set
 	done   chan struct{} // closed when all goroutines but the first are gone too
@@ -84,6 +89,7 @@ func startChild(name, interpreter string, opts *Options, newLink func(*child, in
 		done:   make(chan struct{}),
 	}
 	c.pipe.init()
+	c.usual.Store(nowhere)
 	if c.link, err = newLink(c, pair[0]); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func (a *App) ServeDirect(x *http1.Exchange) bool {
 	}
 	env := environPool.Get().(*Environ)
 	defer environPool.Put(env)
-	if !a.directEnviron(env, x) {
+	if !c.directEnviron(env, x) {
 		return false // the Handler says what is wrong
 	}
 	d := directs.Get().(*direct)
@@ -374,7 +374,7 @@ func (p *parts) end() {
 
 // directEnviron writes the request's part of the environ; false is for what has to be looked
 // at more closely.
-func (a *App) directEnviron(e *Environ, x *http1.Exchange) bool {
+func (c *child) directEnviron(e *Environ, x *http1.Exchange) bool {
 	target := textOf(x.Target())
 	path, query, _ := strings.Cut(target, "?")
 	if path == "" || path[0] != '/' {
@@ -387,37 +387,14 @@ func (a *App) directEnviron(e *Environ, x *http1.Exchange) bool {
 		}
 		path = decoded
 	}
-	if s := strings.TrimRight(a.opts.ScriptName, "/"); s != "" {
-		if rest, ok := strings.CutPrefix(path, s); ok && (rest == "" || rest[0] == '/') {
-			path = rest
-		}
+	l := requestLine{
+		method: textOf(x.Method()), path: path, query: query, target: target, protocol: "HTTP/1.1", scheme: "http",
+		host: textOf(x.Host()), local: x.LocalAddr(), remote: x.RemoteAddr(),
 	}
-	e.Reset()
-	e.set(keyMethod, textOf(x.Method()), valueGET)
-	e.set(keyPath, path, valueEmpty)
-	e.set(keyQuery, query, valueEmpty)
-	e.set(keyRequestURI, target, valueEmpty)
-	e.set(keyRawURI, target, valueEmpty)
 	if x.Minor() == 0 {
-		e.set(keyProtocol, "HTTP/1.0", valueHTTP11)
-	} else {
-		e.set(keyProtocol, "HTTP/1.1", valueHTTP11)
+		l.protocol = "HTTP/1.0"
 	}
-	e.set(keyScheme, "http", valueHTTP)
-	host := textOf(x.Host())
-	name, port := a.serverName(x.LocalAddr(), host, "http")
-	e.set(keyServerName, name, valueEmpty)
-	e.set(keyServerPort, port, valueEmpty)
-	remote := x.RemoteAddr()
-	if i := strings.LastIndexByte(remote, ':'); i > 0 {
-		e.set(keyRemoteAddr, strings.Trim(remote[:i], "[]"), valueEmpty)
-		e.set(keyRemotePort, remote[i+1:], valueEmpty)
-	} else {
-		e.set(keyRemoteAddr, "", valueEmpty) // a Unix socket's client has no address
-	}
-	if host != "" {
-		e.Header("Host", host)
-	}
+	e.begin(&l, c)
 	for i := range x.Fields() {
 		name, value := x.Field(i)
 		switch len(name) {

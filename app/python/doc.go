@@ -21,7 +21,7 @@
 //
 //	kind         direction  body
 //	1 batch      to child   marshal: [shared, (id, environ, body), ...], body None or bytes up
-//	                        to 64 KiB, shared a tuple of strs that the environs refer to
+//	                        to 64 KiB, shared a tuple of keys that the environs refer to
 //	             to worker  marshal: [(id, status, headers, body)], whole responses
 //	2 data       both       a part of a body
 //	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
@@ -41,6 +41,8 @@
 //	13 kept      to child   as 10; the body is a file, whose descriptor was sent before
 //	14 grants    to child   as 1; where body is True there is none, and the client's connection
 //	                        was sent before: the app may write a response on it
+//	15 usual     to child   marshal: {name: value}, what an environ has where 1, 10, 13 and 14
+//	                        give nothing else; first of all, and where it changes
 //	16 start     to worker  marshal: [(status, headers)], the body follows
 //	17 file      to worker  u64 offset, u64 length, then as start; the body is bytes of a
 //	                        file, whose descriptor was sent before; the request is over

@@ -1,49 +1,62 @@
 package python
 
 import (
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 
 	"github.com/chaussette/chaussette/app/python/marshal"
 )
 
-// shared is a str that nearly every environ has. A frame with requests begins with all of
+// shared is a key that nearly every request gives. A frame with requests begins with all of
 // them, and refers to them, so that the child makes each once for all of a batch.
 type shared uint8
 
 const (
-	keyMethod shared = iota
-	keyPath
-	keyQuery
+	keyPath shared = iota
 	keyRequestURI
-	keyRawURI
-	keyProtocol
-	keyScheme
-	keyServerName
-	keyServerPort
 	keyRemoteAddr
 	keyRemotePort
 	keyHost
-	valueGET
-	valueHTTP11
-	valueHTTP
-	valueEmpty
 )
 
-var sharedStrs = [...]string{
-	keyMethod: "REQUEST_METHOD", keyPath: "PATH_INFO", keyQuery: "QUERY_STRING", keyRequestURI: "REQUEST_URI", keyRawURI: "RAW_URI",
-	keyProtocol: "SERVER_PROTOCOL", keyScheme: "wsgi.url_scheme", keyServerName: "SERVER_NAME", keyServerPort: "SERVER_PORT",
-	keyRemoteAddr: "REMOTE_ADDR", keyRemotePort: "REMOTE_PORT", keyHost: "HTTP_HOST",
-	valueGET: "GET", valueHTTP11: "HTTP/1.1", valueHTTP: "http", valueEmpty: "",
+var sharedKeys = [...]string{
+	keyPath: "PATH_INFO", keyRequestURI: "REQUEST_URI", keyRemoteAddr: "REMOTE_ADDR", keyRemotePort: "REMOTE_PORT", keyHost: "HTTP_HOST",
 }
 
 // sharedPreamble is what a frame with requests begins with.
-var sharedPreamble = string(marshal.AppendShared(nil, sharedStrs[:]))
+var sharedPreamble = string(marshal.AppendShared(nil, sharedKeys[:]))
 
-// Environ collects the part of a request's environ that differs from request to request.
-// The zero value is ready; it may be used again after Reset. One goroutine at a time.
+// The usual values of an environ. A child is told them once, and each request gives what is
+// not usual about it.
+const (
+	usualMethod   = http.MethodGet
+	usualQuery    = ""
+	usualProtocol = "HTTP/1.1"
+	usualScheme   = "http"
+)
+
+// appendUsual appends the body of the frame that tells a child what is usual.
+func appendUsual(b []byte, at *addressName) []byte {
+	b = marshal.OpenDict(b)
+	for _, entry := range [...][2]string{
+		{"REQUEST_METHOD", usualMethod}, {"QUERY_STRING", usualQuery}, {"SERVER_PROTOCOL", usualProtocol}, {"wsgi.url_scheme", usualScheme},
+		{"SERVER_NAME", at.name}, {"SERVER_PORT", at.port},
+		// These are of each request. They keep the room.
+		{"PATH_INFO", ""}, {"REQUEST_URI", ""}, {"RAW_URI", ""}, {"REMOTE_ADDR", ""},
+	} {
+		b = marshal.AppendLatin1(marshal.AppendKey(b, entry[0]), entry[1])
+	}
+	return marshal.CloseDict(b)
+}
+
+// Environ collects what is not usual in a request's environ. It may be used again after
+// Reset. One goroutine at a time.
 //
-// What is the same for all (wsgi.version, wsgi.errors, SCRIPT_NAME...) the child adds.
+// What is the same for all (wsgi.version, wsgi.errors, SCRIPT_NAME...) the child adds, and
+// what is usual where it is not given: a GET for http without a query, of HTTP/1.1, to the
+// name and port that the first request came to. RAW_URI is what REQUEST_URI is.
 type Environ struct {
 	b []byte
 }
@@ -57,14 +70,52 @@ func (e *Environ) Set(key, value string) {
 	e.b = marshal.AppendLatin1(marshal.AppendKey(e.b, key), value)
 }
 
-// set is Set for a key that all requests have, whose value is often the usual one.
-func (e *Environ) set(key shared, value string, usual shared) {
-	e.b = marshal.AppendRef(e.b, int(key))
-	if value == sharedStrs[usual] {
-		e.b = marshal.AppendRef(e.b, int(usual))
-		return
+// set is Set for a key that all requests have.
+func (e *Environ) set(key shared, value string) {
+	e.b = marshal.AppendLatin1(marshal.AppendRef(e.b, int(key)), value)
+}
+
+// setUnless is Set where value is not the usual one.
+func (e *Environ) setUnless(usual, key, value string) {
+	if value != usual {
+		e.Set(key, value)
 	}
-	e.b = marshal.AppendLatin1(e.b, value)
+}
+
+// requestLine is what every request says, or comes with.
+type requestLine struct {
+	method, path, query, target, protocol, scheme, host string
+	local                                               net.Addr
+	remote                                              string // host:port; anything else is no address
+}
+
+// begin empties e and adds l, for the child c.
+func (e *Environ) begin(l *requestLine, c *child) {
+	e.Reset()
+	path := l.path
+	if s := strings.TrimRight(c.opts.ScriptName, "/"); s != "" {
+		if rest, ok := strings.CutPrefix(path, s); ok && (rest == "" || rest[0] == '/') {
+			path = rest
+		}
+	}
+	e.set(keyPath, path)
+	e.set(keyRequestURI, l.target)
+	e.setUnless(usualMethod, "REQUEST_METHOD", l.method)
+	e.setUnless(usualQuery, "QUERY_STRING", l.query)
+	e.setUnless(usualProtocol, "SERVER_PROTOCOL", l.protocol)
+	e.setUnless(usualScheme, "wsgi.url_scheme", l.scheme)
+	name, port := c.serverName(l.local, l.host, l.scheme)
+	usual := c.usualAt(name, port)
+	e.setUnless(usual.name, "SERVER_NAME", name)
+	e.setUnless(usual.port, "SERVER_PORT", port)
+	// A Unix socket's client has no address.
+	if i := strings.LastIndexByte(l.remote, ':'); i > 0 {
+		e.set(keyRemoteAddr, strings.Trim(l.remote[:i], "[]"))
+		e.set(keyRemotePort, l.remote[i+1:])
+	}
+	if l.host != "" {
+		e.set(keyHost, l.host)
+	}
 }
 
 // Header adds the request header name as HTTP_NAME, CONTENT_TYPE or CONTENT_LENGTH. A

@@ -127,7 +127,7 @@ func (x *exchange) serve(c *child) {
 		x.badBody(err)
 		return
 	}
-	x.environ(env, body)
+	x.environ(env, body, c)
 	if req.File != nil {
 		if x.call, err = c.submit(&req, x); errors.Is(err, ErrNotLent) {
 			req.File, req.Stream = nil, true // its bytes go, then
@@ -521,39 +521,19 @@ func (x *exchange) badBody(err error) {
 
 // environ writes the request's part of the environ. The body tells what its length is
 // where the client did not.
-func (x *exchange) environ(e *Environ, body *requestBody) {
-	r, opts := x.r, x.app.opts
-	e.Reset()
-	path := r.URL.Path
-	if s := strings.TrimRight(opts.ScriptName, "/"); s != "" {
-		if rest, ok := strings.CutPrefix(path, s); ok && (rest == "" || rest[0] == '/') {
-			path = rest
-		}
+func (x *exchange) environ(e *Environ, body *requestBody, c *child) {
+	r := x.r
+	l := requestLine{
+		method: r.Method, path: r.URL.Path, query: r.URL.RawQuery, target: r.RequestURI, protocol: r.Proto, scheme: "http",
+		host: r.Host, remote: r.RemoteAddr,
 	}
-	e.set(keyMethod, r.Method, valueGET)
-	e.set(keyPath, path, valueEmpty)
-	e.set(keyQuery, r.URL.RawQuery, valueEmpty)
-	e.set(keyRequestURI, r.RequestURI, valueEmpty)
-	e.set(keyRawURI, r.RequestURI, valueEmpty)
-	e.set(keyProtocol, r.Proto, valueHTTP11)
-	scheme := "http"
 	if r.TLS != nil {
-		scheme = "https"
+		l.scheme = "https"
+	}
+	l.local, _ = r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	e.begin(&l, c)
+	if r.TLS != nil {
 		e.Set("HTTPS", "on")
-	}
-	e.set(keyScheme, scheme, valueHTTP)
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	name, port := x.app.serverName(local, r.Host, scheme)
-	e.set(keyServerName, name, valueEmpty)
-	e.set(keyServerPort, port, valueEmpty)
-	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		e.set(keyRemoteAddr, host, valueEmpty)
-		e.set(keyRemotePort, port, valueEmpty)
-	} else {
-		e.set(keyRemoteAddr, "", valueEmpty) // a Unix socket's client has no address
-	}
-	if r.Host != "" {
-		e.Header("Host", r.Host)
 	}
 	for name, values := range r.Header {
 		switch {

@@ -36,7 +36,8 @@ type pipe struct {
 	calls      []*Call // by id
 	ids        []uint32
 	live       int
-	granted    int // responses that were begun on a connection which came with the request
+	told       *addressName // what the child knows for usual; nil: nothing yet
+	granted    int          // responses that were begun on a connection which came with the request
 }
 
 func (p *pipe) init() {
@@ -94,6 +95,13 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		case c.begun <- struct{}{}:
 		default:
 		}
+	}
+	if at := c.usual.Load(); at != c.told {
+		c.told = at
+		begin := len(c.out)
+		c.out = appendUsual(appendHeader(c.out, kindUsual, 0, 0), at)
+		binary.LittleEndian.PutUint32(c.out[begin:], uint32(len(c.out)-begin-headerSize))
+		c.batch = -1
 	}
 	if r.Stream || r.File != nil {
 		begin := len(c.out)
@@ -566,8 +574,8 @@ func proofBatch() string {
 	env := new(Environ)
 	b = openItems(b, kindBatch, 0, 3)[headerSize:]
 	env.Reset()
-	env.set(keyMethod, "GET", valueGET)
-	env.set(keyPath, "/caf\xe9", valueEmpty)
+	env.Set("REQUEST_METHOD", "PUT")
+	env.set(keyPath, "/caf\xe9")
 	b = appendItem(b, 1, &Request{Environ: env})
 	env.Reset()
 	env.Header("Host", "localhost")

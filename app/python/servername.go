@@ -8,12 +8,12 @@ import (
 )
 
 // serverName is where the app is served: the port it came to, and the name it is known by.
-func (a *App) serverName(local net.Addr, host, scheme string) (name, port string) {
-	if name, port = a.opts.ServerName, "80"; scheme == "https" {
+func (c *child) serverName(local net.Addr, host, scheme string) (name, port string) {
+	if name, port = c.opts.ServerName, "80"; scheme == "https" {
 		port = "443"
 	}
 	if tcp, ok := local.(*net.TCPAddr); ok {
-		at := a.names.of(tcp)
+		at := c.names.of(tcp)
 		if name == "" {
 			name = at.name
 		}
@@ -37,12 +37,24 @@ type addressNames struct{ known sync.Map }
 
 type addressName struct{ name, port string }
 
+var nowhere = new(addressName)
+
 func (n *addressNames) of(a *net.TCPAddr) *addressName {
 	if known, ok := n.known.Load(a); ok {
 		return known.(*addressName)
 	}
 	known, _ := n.known.LoadOrStore(a, &addressName{bracketed(a.IP.String()), strconv.Itoa(a.Port)})
 	return known.(*addressName)
+}
+
+// usualAt is the name and port that the child takes for those of a request which gives none:
+// the first that there were.
+func (c *child) usualAt(name, port string) *addressName {
+	if at := c.usual.Load(); at != nowhere {
+		return at
+	}
+	c.usual.CompareAndSwap(nowhere, &addressName{strings.Clone(name), strings.Clone(port)})
+	return c.usual.Load()
 }
 
 // bracketed is a host as a URL has it, and so SERVER_NAME (RFC 3875, 4.1.14): an IPv6 address

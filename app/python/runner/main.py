@@ -98,7 +98,7 @@ def prepare_mode(settings):
 def prepare(pipe, app, settings, hub):
     """Return the function that serves app until the worker says stop."""
     mode = settings["mode"]
-    template = {
+    pipe.template = {
         "wsgi.version": (1, 0),
         "wsgi.errors": wsgi.Errors(),
         "wsgi.multithread": mode == "threads" and settings["threads"] > 1 or mode in ("gevent", "eventlet"),
@@ -112,7 +112,7 @@ def prepare(pipe, app, settings, hub):
     }
     if not callable(app):
         raise loading.LoadError("%s is not callable: %r" % (settings["name"], app))
-    host = wsgi.Host(pipe, app, template, settings["buffered"])
+    host = wsgi.Host(pipe, app, settings["buffered"])
     if mode in ("gevent", "eventlet"):
         return greens.Greens(host, hub).serve
     if mode == "tornado":

@@ -17,11 +17,11 @@ from io import FileIO
 
 from _chaussette import heads
 
-VERSION = 4
+VERSION = 5
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
-LEND, LEND_BODY, KEPT, GRANTS = 11, 12, 13, 14
+LEND, LEND_BODY, KEPT, GRANTS, USUAL = 11, 12, 13, 14, 15
 START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN, BEGUN = range(16, 25)
 
 WINDOW = 256 << 10  # bytes of a body on their way
@@ -51,7 +51,7 @@ CLOEXEC = 0x40000000 if sys.platform == "linux" else 0  # MSG_CMSG_CLOEXEC
 
 # What both ends decode at start, since Python does not promise the marshal format.
 PROOF = [
-    (1, {"REQUEST_METHOD": "GET", "PATH_INFO": "/caf\xe9"}, None),
+    (1, {"REQUEST_METHOD": "PUT", "PATH_INFO": "/caf\xe9"}, None),
     (2, {"HTTP_HOST": "localhost", "QUERY_STRING": "x" * 300}, b"\x00\xff"),
     (70000, {"HTTP_HOST": "localhost"}, -1),
 ]
@@ -206,6 +206,8 @@ class Pipe:
         self.pause = None  # pause(): lets others run
         self.early = b""  # frames that go with the next ones
         self.lends = lends
+        self.template = {}  # what all environs have
+        self.usual = {}  # and what one has where the worker says nothing else
         self.grants = {}  # by id: connections that came with requests
         self.refused = [0, 0]  # how often in a row the worker has kept the connection: with a length, chunked
 
@@ -300,6 +302,14 @@ class Pipe:
                     self.taken(id, 0, 4)
             elif sock is not None:
                 sock.close()
+        elif kind == USUAL:
+            self.usual = dict(self.template, **loads(data[start:end]))
+            # Each environ is a copy of this one, with its room: that of two entries more, which
+            # few do without, costs less here than when they come.
+            for name in ("HTTP_HOST", "REMOTE_PORT"):
+                self.usual[name] = ""
+            for name in ("REMOTE_PORT", "HTTP_HOST"):
+                del self.usual[name]
         elif kind == SHUTDOWN:
             self.stopping = True
         else:
@@ -308,6 +318,13 @@ class Pipe:
             stream.version += 1
             if stream.waiter is not None:
                 self.wake(stream)
+
+    def environ(self, given):
+        """The environ of a request of which the worker has given what is not usual."""
+        environ = self.usual.copy()
+        environ.update(given)
+        environ["RAW_URI"] = environ["REQUEST_URI"]
+        return environ
 
     def descriptor(self):
         """What the worker has sent us. None: we had none left for it."""

@@ -97,10 +97,11 @@ class Native:
     def run(self, item):
         from tornado.httputil import HTTPHeaders, RequestStartLine
 
-        id, environ, body = item
+        id, given, body = item
         if body is Lost:
             self.pipe.lost(id)
             return
+        environ = self.pipe.environ(given)
         target = environ.get("REQUEST_URI") or environ["PATH_INFO"]
         headers = HTTPHeaders()
         for key, value in environ.items():

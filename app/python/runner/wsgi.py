@@ -126,15 +126,14 @@ class Call:
 class Host:
     """The application, and how its requests are run."""
 
-    def __init__(self, pipe, app, template, buffered=False):
+    def __init__(self, pipe, app, buffered=False):
         self.buffered = buffered
         self.pipe = pipe
         self.app = app
-        self.template = template
 
     def run(self, item):
         """Run one request to its end. Never raises."""
-        id, environ, body = item
+        id, given, body = item
         pipe = self.pipe
         if pipe.aborted and id in pipe.aborted:
             pipe.finish(id)
@@ -142,7 +141,9 @@ class Host:
                 body.close()
             pipe.answer((id, "499 Client Closed Request", [], b""))
             return
-        environ.update(self.template)
+        environ = pipe.usual.copy()  # this and what follows is pipe.environ
+        environ.update(given)
+        environ["RAW_URI"] = environ["REQUEST_URI"]
         if body is None or body is True:
             environ["wsgi.input"] = BytesIO()
         elif type(body) is bytes:

@@ -97,7 +97,11 @@ class Threads:
                 if (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()
                 if lead.acquire(False):
-                    self.read()
+                    # The leader before us may have read that it is over, since we looked.
+                    if pipe.stopping:
+                        lead.release()
+                    else:
+                        self.read()
                     continue
                 idle.append(mine)
                 if pending or not lead.locked() or pipe.stopping:

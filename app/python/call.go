@@ -234,10 +234,9 @@ func (c *Call) creditLocked() {
 	c.child.frameLocked(kindCredit, c.id, b)
 }
 
-// appendItem appends the (id, environ, body) of a batch.
+// appendItem appends a request, as batches have them.
 func appendItem(b []byte, id uint32, r *Request) []byte {
-	b = marshal.AppendInt(marshal.AppendTuple(b, 3), int32(id))
-	b = marshal.CloseDict(append(b, r.Environ.b...))
+	b = r.Environ.append(marshal.AppendInt(marshal.AppendTuple(b, 8), int32(id)))
 	switch {
 	case r.Stream, r.File != nil:
 		return marshal.AppendInt(b, -1)

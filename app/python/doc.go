@@ -20,8 +20,9 @@
 // in the upper 8 bits and request id in the lower 24.
 //
 //	kind         direction  body
-//	1 batch      to child   marshal: [shared, (id, environ, body), ...], body None or bytes up
-//	                        to 64 KiB, shared a tuple of keys that the environs refer to
+//	1 batch      to child   marshal: [(id, PATH_INFO, REQUEST_URI, REMOTE_ADDR, REMOTE_PORT,
+//	                        HTTP_HOST, the rest of the environ, body)]; port, host and rest
+//	                        None where there is none, body None or bytes up to 64 KiB
 //	             to worker  marshal: [(id, status, headers, body)], whole responses
 //	2 data       both       a part of a body
 //	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
@@ -34,7 +35,7 @@
 //	7 shutdown   to child   end after what runs
 //	8 module     to child   a line with a name, then the source: the runner's modules
 //	9 options    to child   JSON; ends the modules
-//	10 open      to child   marshal: [shared, (id, environ, -1)], the body follows
+//	10 open      to child   as 1 with one request, whose body is -1 and follows
 //	11 lend      to child   answers 22: u32 flags (1 granted, 2 chunked), then the head
 //	12 lend body to child   u32 flags (4 to the end), u32 patience in ms, u64 limit, then
 //	                        what was read already

@@ -9,25 +9,6 @@ import (
 	"github.com/chaussette/chaussette/app/python/marshal"
 )
 
-// shared is a key that nearly every request gives. A frame with requests begins with all of
-// them, and refers to them, so that the child makes each once for all of a batch.
-type shared uint8
-
-const (
-	keyPath shared = iota
-	keyRequestURI
-	keyRemoteAddr
-	keyRemotePort
-	keyHost
-)
-
-var sharedKeys = [...]string{
-	keyPath: "PATH_INFO", keyRequestURI: "REQUEST_URI", keyRemoteAddr: "REMOTE_ADDR", keyRemotePort: "REMOTE_PORT", keyHost: "HTTP_HOST",
-}
-
-// sharedPreamble is what a frame with requests begins with.
-var sharedPreamble = string(marshal.AppendShared(nil, sharedKeys[:]))
-
 // The usual values of an environ. A child is told them once, and each request gives what is
 // not usual about it.
 const (
@@ -58,21 +39,40 @@ func appendUsual(b []byte, at *addressName) []byte {
 // what is usual where it is not given: a GET for http without a query, of HTTP/1.1, to the
 // name and port that the first request came to. RAW_URI is what REQUEST_URI is.
 type Environ struct {
-	b []byte
+	line  []byte // what all requests have, in a fixed order: see doc.go
+	given []byte // the rest
 }
 
 // Reset empties e and keeps its memory.
-func (e *Environ) Reset() { e.b = marshal.OpenDict(e.b[:0]) }
+func (e *Environ) Reset() { e.reset("", "", "", "", "") }
+
+// reset empties e but for what all requests have. An empty port or host is none.
+func (e *Environ) reset(path, target, address, port, host string) {
+	e.given = marshal.OpenDict(e.given[:0])
+	e.line = marshal.AppendLatin1(marshal.AppendLatin1(marshal.AppendLatin1(e.line[:0], path), target), address)
+	e.line = appendUnlessEmpty(appendUnlessEmpty(e.line, port), host)
+}
+
+func appendUnlessEmpty(b []byte, s string) []byte {
+	if s == "" {
+		return marshal.AppendNone(b)
+	}
+	return marshal.AppendLatin1(b, s)
+}
+
+// append appends all of e, as an item has it.
+func (e *Environ) append(b []byte) []byte {
+	b = append(b, e.line...)
+	if len(e.given) <= len(marshal.OpenDict(nil)) {
+		return marshal.AppendNone(b)
+	}
+	return marshal.CloseDict(append(b, e.given...))
+}
 
 // Set adds one entry. key is ASCII and at most 255 bytes long; value holds one character
 // a byte (PEP 3333). The last entry of a key counts.
 func (e *Environ) Set(key, value string) {
-	e.b = marshal.AppendLatin1(marshal.AppendKey(e.b, key), value)
-}
-
-// set is Set for a key that all requests have.
-func (e *Environ) set(key shared, value string) {
-	e.b = marshal.AppendLatin1(marshal.AppendRef(e.b, int(key)), value)
+	e.given = marshal.AppendLatin1(marshal.AppendKey(e.given, key), value)
 }
 
 // setUnless is Set where value is not the usual one.
@@ -91,31 +91,25 @@ type requestLine struct {
 
 // begin empties e and adds l, for the child c.
 func (e *Environ) begin(l *requestLine, c *child) {
-	e.Reset()
 	path := l.path
 	if s := strings.TrimRight(c.opts.ScriptName, "/"); s != "" {
 		if rest, ok := strings.CutPrefix(path, s); ok && (rest == "" || rest[0] == '/') {
 			path = rest
 		}
 	}
-	e.set(keyPath, path)
-	e.set(keyRequestURI, l.target)
+	var address, port string // a Unix socket's client has none
+	if i := strings.LastIndexByte(l.remote, ':'); i > 0 {
+		address, port = strings.Trim(l.remote[:i], "[]"), l.remote[i+1:]
+	}
+	e.reset(path, l.target, address, port, l.host)
 	e.setUnless(usualMethod, "REQUEST_METHOD", l.method)
 	e.setUnless(usualQuery, "QUERY_STRING", l.query)
 	e.setUnless(usualProtocol, "SERVER_PROTOCOL", l.protocol)
 	e.setUnless(usualScheme, "wsgi.url_scheme", l.scheme)
-	name, port := c.serverName(l.local, l.host, l.scheme)
-	usual := c.usualAt(name, port)
+	name, at := c.serverName(l.local, l.host, l.scheme)
+	usual := c.usualAt(name, at)
 	e.setUnless(usual.name, "SERVER_NAME", name)
-	e.setUnless(usual.port, "SERVER_PORT", port)
-	// A Unix socket's client has no address.
-	if i := strings.LastIndexByte(l.remote, ':'); i > 0 {
-		e.set(keyRemoteAddr, strings.Trim(l.remote[:i], "[]"))
-		e.set(keyRemotePort, l.remote[i+1:])
-	}
-	if l.host != "" {
-		e.set(keyHost, l.host)
-	}
+	e.setUnless(usual.port, "SERVER_PORT", at)
 }
 
 // Header adds the request header name as HTTP_NAME, CONTENT_TYPE or CONTENT_LENGTH. A
@@ -124,7 +118,7 @@ func (e *Environ) begin(l *requestLine, c *child) {
 // and Proxy, which programs read as HTTP_PROXY (CVE-2016-5385).
 func (e *Environ) Header(name, value string) {
 	if key, ok := environKeys[name]; ok {
-		e.b = marshal.AppendLatin1(append(e.b, key...), value)
+		e.given = marshal.AppendLatin1(append(e.given, key...), value)
 		return
 	}
 	var buf [255]byte
@@ -150,9 +144,7 @@ func (e *Environ) Header(name, value string) {
 	case "HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH":
 		key = key[len("HTTP_"):]
 	}
-	e.b = append(e.b, 'Z', byte(len(key)))
-	e.b = append(e.b, key...)
-	e.b = marshal.AppendLatin1(e.b, value)
+	e.Set(textOf(key), value)
 }
 
 // environKeys holds the marshalled keys of the headers that browsers and proxies send,
@@ -170,7 +162,6 @@ var environKeys = func() map[string]string {
 		key := "HTTP_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		keys[name] = string(marshal.AppendKey(nil, key))
 	}
-	keys["Host"] = string(marshal.AppendRef(nil, int(keyHost)))
 	for name, key := range keys {
 		keys[strings.ToLower(name)] = key
 	}

@@ -66,14 +66,14 @@ func appendFrame(b []byte, k kind, id uint32, body []byte) []byte {
 
 // openItems opens the list of n requests that a frame of kind k has.
 func openItems(b []byte, k kind, id uint32, n int) []byte {
-	return append(marshal.AppendList(appendHeader(b, k, id, 0), n+1), sharedPreamble...)
+	return marshal.AppendList(appendHeader(b, k, id, 0), n)
 }
 
 // closeItems says how long the frame is that begins at, and ends with b, and that it has n
 // requests.
 func closeItems(b []byte, at, n int) {
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(b)-at-headerSize))
-	binary.LittleEndian.PutUint32(b[at+headerSize+1:], uint32(n+1))
+	binary.LittleEndian.PutUint32(b[at+headerSize+1:], uint32(n))
 }
 
 // setKind makes the frame that begins at one of kind k, with requests.

@@ -573,20 +573,17 @@ func proofBatch() string {
 	var b []byte
 	env := new(Environ)
 	b = openItems(b, kindBatch, 0, 3)[headerSize:]
-	env.Reset()
+	env.reset("/caf\xe9", "/caf%C3%A9", "", "", "")
 	env.Set("REQUEST_METHOD", "PUT")
-	env.set(keyPath, "/caf\xe9")
 	b = appendItem(b, 1, &Request{Environ: env})
-	env.Reset()
-	env.Header("Host", "localhost")
+	env.reset("", "", "", "", "localhost")
 	x := make([]byte, 300)
 	for i := range x {
 		x[i] = 'x'
 	}
 	env.Set("QUERY_STRING", string(x))
 	b = appendItem(b, 2, &Request{Environ: env, Body: []byte{0, 0xff}})
-	env.Reset()
-	env.Header("Host", "localhost")
+	env.reset("", "", "127.0.0.1", "8080", "")
 	b = appendItem(b, 70000, &Request{Environ: env, Stream: true})
 	return hex.EncodeToString(b)
 }

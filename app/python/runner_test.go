@@ -38,7 +38,7 @@ pool = threads.Threads(Host, 2, -1)
 pool.lead = Lead()
 pool.work()
 `
-	if out, err := exec.Command(interpreter, "-c", script).CombinedOutput(); err != nil {
+	if out, err := exec.Command(interpreter, "-B", "-c", script).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -75,22 +75,6 @@ func AppendKey(b []byte, s string) []byte {
 	return append(append(b, codeShortInt, byte(len(s))), s...)
 }
 
-// AppendShared appends a tuple of ASCII strs of at most 255 bytes each, at most 255 of them, which
-// AppendRef refers to afterwards, by their order. It is the first of what Python reads that may
-// be referred to. The strs are interned as those of AppendKey.
-func AppendShared(b []byte, all []string) []byte {
-	b = AppendTuple(b, len(all))
-	for _, s := range all {
-		b = append(append(b, codeShortInt|flagRef, byte(len(s))), s...)
-	}
-	return b
-}
-
-// AppendRef appends the str i of AppendShared, which costs Python a third of what a new one does.
-func AppendRef(b []byte, i int) []byte {
-	return binary.LittleEndian.AppendUint32(append(b, codeRef), uint32(i))
-}
-
 // AppendBytes appends a bytes object.
 func AppendBytes(b, data []byte) []byte {
 	if len(data) > math.MaxInt32 {

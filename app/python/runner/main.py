@@ -49,7 +49,7 @@ def hello(pipe, settings):
         "version": pipes.VERSION,
         "python": sys.version.split()[0],
         "executable": sys.executable,
-        "read": read[1:] == pipes.PROOF,
+        "read": read == pipes.PROOF,
         "proof": pipes.dumps(pipes.proof_answers(), 4).hex(),
     }
     pipe.frame(pipes.HELLO, 0, json.dumps(body).encode())

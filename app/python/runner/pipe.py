@@ -51,9 +51,9 @@ CLOEXEC = 0x40000000 if sys.platform == "linux" else 0  # MSG_CMSG_CLOEXEC
 
 # What both ends decode at start, since Python does not promise the marshal format.
 PROOF = [
-    (1, {"REQUEST_METHOD": "PUT", "PATH_INFO": "/caf\xe9"}, None),
-    (2, {"HTTP_HOST": "localhost", "QUERY_STRING": "x" * 300}, b"\x00\xff"),
-    (70000, {"HTTP_HOST": "localhost"}, -1),
+    (1, "/caf\xe9", "/caf%C3%A9", "", None, None, {"REQUEST_METHOD": "PUT"}, None),
+    (2, "", "", "", None, "localhost", {"QUERY_STRING": "x" * 300}, b"\x00\xff"),
+    (70000, "", "", "127.0.0.1", "8080", None, None, -1),
 ]
 
 
@@ -230,24 +230,23 @@ class Pipe:
             kind = head >> 24
             if kind == BATCH or kind == GRANTS:
                 new = loads(data[start:pos])
-                del new[0]  # strs that the others share
                 if kind == GRANTS:
                     for item in new:
-                        if item[2] is True:
+                        if item[7] is True:
                             self.grants[item[0]] = self.borrow()
                 if self.aborted:
                     # An abort that crossed an answer meant the request before.
                     self.aborted.difference_update([item[0] for item in new])
                 items = new if items is None else items + new
             elif kind == OPEN:
-                item = loads(data[start:pos])[1]
+                item = loads(data[start:pos])[0]
                 self.aborted.discard(item[0])
                 self.streams[item[0]] = Stream(item[0])
                 items = [item] if items is None else items + [item]
             elif kind == KEPT:
-                id, environ, _ = loads(data[start:pos])[1]
-                self.aborted.discard(id)
-                item = (id, environ, self.kept())
+                item = loads(data[start:pos])[0]
+                self.aborted.discard(item[0])
+                item = item[:7] + (self.kept(),)
                 items = [item] if items is None else items + [item]
             else:
                 self.control(kind, head & 0xFFFFFF, data, start, pos)
@@ -319,11 +318,19 @@ class Pipe:
             if stream.waiter is not None:
                 self.wake(stream)
 
-    def environ(self, given):
-        """The environ of a request of which the worker has given what is not usual."""
+    def environ(self, item):
+        """The environ of a request."""
+        _, path, target, address, port, host, given, _ = item
         environ = self.usual.copy()
-        environ.update(given)
-        environ["RAW_URI"] = environ["REQUEST_URI"]
+        environ["PATH_INFO"] = path
+        environ["REQUEST_URI"] = environ["RAW_URI"] = target
+        environ["REMOTE_ADDR"] = address
+        if port is not None:
+            environ["REMOTE_PORT"] = port
+        if host is not None:
+            environ["HTTP_HOST"] = host
+        if given is not None:
+            environ.update(given)
         return environ
 
     def descriptor(self):

@@ -97,11 +97,12 @@ class Native:
     def run(self, item):
         from tornado.httputil import HTTPHeaders, RequestStartLine
 
-        id, given, body = item
+        id = item[0]
+        body = item[7]
         if body is Lost:
             self.pipe.lost(id)
             return
-        environ = self.pipe.environ(given)
+        environ = self.pipe.environ(item)
         target = environ.get("REQUEST_URI") or environ["PATH_INFO"]
         headers = HTTPHeaders()
         for key, value in environ.items():

@@ -133,7 +133,8 @@ class Host:
 
     def run(self, item):
         """Run one request to its end. Never raises."""
-        id, given, body = item
+        id = item[0]
+        body = item[7]
         pipe = self.pipe
         if pipe.aborted and id in pipe.aborted:
             pipe.finish(id)
@@ -141,9 +142,7 @@ class Host:
                 body.close()
             pipe.answer((id, "499 Client Closed Request", [], b""))
             return
-        environ = pipe.usual.copy()  # this and what follows is pipe.environ
-        environ.update(given)
-        environ["RAW_URI"] = environ["REQUEST_URI"]
+        environ = pipe.environ(item)
         if body is None or body is True:
             environ["wsgi.input"] = BytesIO()
         elif type(body) is bytes:

@@ -138,7 +138,7 @@ func (l *Loop) lead() {
 // wait fills events; it returns false when the group is closed.
 func (l *Loop) wait() bool {
 	l.next, l.count = 0, 0
-	for l.count == 0 {
+	for quiet := 0; l.count == 0; quiet++ {
 		if l.group.closed.Load() {
 			return false
 		}
@@ -150,7 +150,10 @@ func (l *Loop) wait() bool {
 			if d, any := l.wheel.Next(); any {
 				timeout = int((d + time.Millisecond - 1) / time.Millisecond)
 			}
-			l.yield()
+			next := l.yield()
+			if ms := int(next/time.Millisecond) + 1; quiet < quietYields && (timeout < 0 || timeout > ms) {
+				timeout = ms
+			}
 			n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events)), maxEvents, uintptr(timeout), 0, 0)
 		}
 		if errno == 0 && n > 0 {
@@ -166,17 +169,24 @@ func (l *Loop) wait() bool {
 }
 
 // yieldEvery is less than the 10 ms after which Go's monitor thread takes a goroutine for one
-// that runs on and on.
-const yieldEvery = 4 * time.Millisecond
+// that runs on and on, and a call of the system for a long one.
+const yieldEvery = 7 * time.Millisecond
+
+// quietYields is how often a leader that has nothing to do yields before it waits for as long
+// as it takes. Clients that wait for the same thing leave pauses of some ten milliseconds.
+const quietYields = 4
 
 // yield shows Go's scheduler now and then that the leader does not run on and on, although it
-// never parks: the monitor thread would take the processor away at each wait, which costs a
-// wake-up of that thread and the way back through the scheduler.
-func (l *Loop) yield() {
-	if now := time.Since(l.start); now-l.yielded > yieldEvery {
+// never parks. The monitor thread would take the processor away from it, which costs the way
+// back through the scheduler, and more than fifty wake-ups of that thread, since it sleeps for
+// 20 us at a time after each. It returns when yield is due again.
+func (l *Loop) yield() time.Duration {
+	now := time.Since(l.start)
+	if now-l.yielded >= yieldEvery {
 		l.yielded = now
 		runtime.Gosched()
 	}
+	return yieldEvery - (now - l.yielded)
 }
 
 // endRound calls those who wanted to be called.

@@ -23,7 +23,8 @@
 //	1 batch      to child   marshal: [(id, PATH_INFO, REQUEST_URI, REMOTE_ADDR, REMOTE_PORT,
 //	                        HTTP_HOST, the rest of the environ, body)]; port, host and rest
 //	                        None where there is none, body None or bytes up to 64 KiB
-//	             to worker  marshal: [(id, status, headers, body)], whole responses
+//	             to worker  marshal: [(id, status, headers, body)], whole responses; the id
+//	                        in the header is 1 where the child's threads wake one another
 //	2 data       both       a part of a body
 //	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
 //	4 end        both       the body is complete; for a response, the request is over, and

@@ -24,6 +24,9 @@ type pipe struct {
 	reads atomic.Uint64 // counts what was read
 	begun chan struct{} // has a value after the first request in flight
 
+	spread   atomic.Bool   // the child's threads wake one another
+	narrowed chan struct{} // has a value when they do not do so any more
+
 	mu sync.Mutex
 	// out is what is to be written, in order. The batch that begins at batch (-1:
 	// none) is its end, so further requests join it.
@@ -43,6 +46,15 @@ type pipe struct {
 func (p *pipe) init() {
 	p.batch = -1
 	p.begun = make(chan struct{}, 1)
+	p.narrowed = make(chan struct{}, 1)
+}
+
+// notify puts a value into c, if none is there.
+func notify(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // submit sends a request. Whether it fails or not, it does not block.
@@ -91,10 +103,7 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 		c.calls = append(c.calls, call)
 	}
 	if c.live++; c.live == 1 {
-		select {
-		case c.begun <- struct{}{}:
-		default:
-		}
+		notify(c.begun)
 	}
 	if at := c.usual.Load(); at != c.told {
 		c.told = at
@@ -211,6 +220,12 @@ func (c *child) receive(b []byte) error {
 func (c *child) frame(k kind, id uint32, body []byte) error {
 	switch k {
 	case kindBatch:
+		if spread := id != 0; spread != c.spread.Load() {
+			c.spread.Store(spread)
+			if !spread {
+				notify(c.narrowed)
+			}
+		}
 		return c.answers(string(body))
 	case kindStart, kindFile, kindAsk:
 		return c.start(k, id, string(body))

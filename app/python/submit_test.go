@@ -83,33 +83,61 @@ func TestAbortThatCrossesItsAnswer(t *testing.T) {
 	})
 }
 
+// submit sends a GET.
+func submit(t *testing.T, s *served, path, query string) *sink {
+	t.Helper()
+	k := newSink()
+	if _, err := s.Submit(request("GET", path, query), k); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// awaitBefore waits for a quick answer, which comes before a slow one.
+func awaitBefore(t *testing.T, quick, slow *sink) {
+	t.Helper()
+	await(t, "the quick answer", quick.head)
+	select {
+	case <-slow.head:
+		t.Error("the quick one was answered with the slow one")
+	default:
+	}
+	await(t, "the slow answer", slow.head)
+}
+
 // A quick request that the child has read together with a slow one is answered before that.
 func TestSlowBehindQuick(t *testing.T) {
 	for _, mode := range []python.Mode{python.Serial, python.Threads} {
 		t.Run(mode.String(), func(t *testing.T) {
 			s := serve(t, "apps:app", python.Options{Mode: mode, Threads: 1})
-			submit := func(path, query string) *sink {
-				env := new(python.Environ)
-				env.Reset()
-				env.Set("REQUEST_METHOD", "GET")
-				env.Set("PATH_INFO", path)
-				env.Set("QUERY_STRING", query)
-				k := newSink()
-				if _, err := s.Submit(&python.Request{Environ: env}, k); err != nil {
-					t.Fatal(err)
-				}
-				return k
-			}
-			first := submit("/sleep", "0.2")
-			quick, slow := submit("/pid", ""), submit("/sleep", "3") // read when the first one is done
+			first := submit(t, s, "/sleep", "0.2")
+			quick, slow := submit(t, s, "/pid", ""), submit(t, s, "/sleep", "3") // read when the first one is done
 			await(t, "the first answer", first.head)
-			await(t, "the quick answer", quick.head)
-			select {
-			case <-slow.head:
-				t.Error("the quick one was answered with the slow one")
-			default:
-			}
-			await(t, "the slow answer", slow.head)
+			awaitBefore(t, quick, slow)
 		})
+	}
+}
+
+// While an app is slow its threads see to one another, and the worker does not look. It does
+// again when the app is quick.
+func TestSlowAndQuickInTurn(t *testing.T) {
+	s := serve(t, "apps:app", python.Options{Mode: python.Threads, Threads: 3})
+	for range 2 {
+		for range 30 {
+			await(t, "an answer", submit(t, s, "/sleep", "0.003").head)
+		}
+		first := submit(t, s, "/sleep", "0.1")
+		busy := []*sink{submit(t, s, "/sleep", "1.5"), submit(t, s, "/sleep", "1.5")}
+		quick, slow := submit(t, s, "/pid", ""), submit(t, s, "/sleep", "0.7") // of the first one's thread
+		await(t, "the first answer", first.head)
+		awaitBefore(t, quick, slow)
+		for _, k := range busy {
+			await(t, "an answer", k.head)
+		}
+		for range 100 {
+			await(t, "an answer", submit(t, s, "/pid", "").head)
+		}
+		slow = submit(t, s, "/sleep", "1") // of the thread that reads
+		awaitBefore(t, submit(t, s, "/pid", ""), slow)
 	}
 }

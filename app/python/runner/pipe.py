@@ -193,6 +193,7 @@ class Pipe:
         self.tail = b""
         self.answers = []
         self.size = 0
+        self.spread = False  # a thread wakes another by itself
         self.streams = {}
         self.aborted = set()
         self.stopping = False
@@ -418,7 +419,7 @@ class Pipe:
             body = dumps(answers, 4)
         except ValueError:
             body = dumps([plain(answer) for answer in answers], 4)
-        self.write(header.pack(len(body), BATCH << 24) + body)
+        self.write(header.pack(len(body), BATCH << 24 | self.spread) + body)
 
     def stream(self, id):
         """The stream of a request, made where the response needs one."""

@@ -4,8 +4,8 @@ The thread that holds the lead reads the pipe. It then runs what it read itself,
 handing a request to another thread costs more than most requests. Only where the app
 proves slow it wakes another, which takes the next request, or reads on, and wakes the one
 after. A thread that is stuck in its first slow request cannot wake anyone, so the worker
-does: it writes to the wake pipe when requests wait and nothing comes back for some
-milliseconds.
+does, unless the answers say that the threads see to it: it writes to the wake pipe when
+requests wait and nothing comes back for some milliseconds.
 
 With one thread this is the serial mode.
 """
@@ -113,15 +113,18 @@ class Threads:
                         pass  # called already
                 mine.acquire()
                 continue
-            if self.slow and idle and (pending or not lead.locked()):
-                # One at a time, and each calls the next: together they would only wait
-                # for one another, since one of them runs at a time.
-                self.call()
+            if self.slow:
+                if idle and (pending or not lead.locked()):
+                    # One at a time, and each calls the next: together they would only wait
+                    # for one another, since one of them runs at a time.
+                    self.call()
+                elif (pipe.answers or pipe.early) and not self.gathering:
+                    pipe.flush()  # nobody else would, while we run
             begin = clock()
             run(item)
             took = clock() - begin
             self.average += (min(took, STEP) - self.average) * 0.1
-            self.slow = self.average > SLOW
+            pipe.spread = self.slow = self.average > SLOW
             if took > PATIENCE and (pipe.answers or pipe.early) and not self.gathering:
                 if took > 0.004 and self.count - len(idle) > MANY and not pending:
                     self.gather(min(took * 0.05, 0.001))

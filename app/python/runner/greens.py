@@ -70,17 +70,16 @@ class Greens:
         """The life of a greenlet: one request after another, as long as there are any. One
         that waits is left, and what is pending goes to the next greenlet."""
         run = self.host.run
-        take = self.pending.popleft
+        pending = self.pending
+        take = pending.popleft
         pipe = self.pipe
         me = self.hub.current()
         switch = self.hub.switch
         while True:
             run(item)
-            try:
+            if pending:
                 item = take()
                 continue
-            except IndexError:
-                pass
             if not self.planned and (pipe.answers or pipe.early):
                 self.planned = True
                 self.hub.soon(self.flush)

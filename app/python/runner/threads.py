@@ -59,21 +59,20 @@ class Threads:
     def work_alone(self):
         """work, where there is nobody to be woken, and nobody to wait for."""
         pipe = self.pipe
-        take = self.pending.popleft
+        pending = self.pending
+        take = pending.popleft
         run = self.host.run
         clock = perf_counter
         before = clock()
         while not pipe.stopping:
-            try:
-                item = take()
-            except IndexError:
+            if not pending:
                 if pipe.answers or pipe.early:
                     pipe.flush()
                 self.lead.acquire()
                 self.read()
                 before = clock()
                 continue
-            run(item)
+            run(take())
             now = clock()
             if now - before > PATIENCE and (pipe.answers or pipe.early):
                 pipe.flush()
@@ -91,9 +90,13 @@ class Threads:
         mine = _thread.allocate_lock()
         mine.acquire()
         while not pipe.stopping:
-            try:
-                item = pending.popleft()
-            except IndexError:
+            item = None
+            if pending:  # an exception costs as much as a small app
+                try:
+                    item = pending.popleft()
+                except IndexError:
+                    continue
+            if item is None:
                 if (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()
                 if lead.acquire(False):

@@ -130,7 +130,7 @@ class Threads:
             pipe.spread = self.slow = self.average > SLOW
             if took > PATIENCE and (pipe.answers or pipe.early) and not self.gathering:
                 if took > 0.004 and self.count - len(idle) > MANY and not pending:
-                    self.gather(min(took * 0.05, 0.001))
+                    self.gather(min(took * 0.025, 0.0005))
                 pipe.flush()
         if pipe.answers or pipe.early:
             pipe.flush()
@@ -139,7 +139,7 @@ class Threads:
 
     def gather(self, seconds):
         """Wait for the answers of others. Where many requests take their time, one more
-        twentieth is not felt, and what goes together costs much less: answers, and then
+        fortieth is not felt, and what goes together costs much less: answers, and then
         the requests that their clients send next."""
         self.gathering = True
         sleep(seconds)

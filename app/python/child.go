@@ -310,8 +310,8 @@ func (c *child) signal(sig syscall.Signal) {
 
 // watch wakes a thread of the child when requests are in flight and nothing has come back
 // for a while: the one that reads the pipe may be stuck in the app, with answers that it has
-// not sent. Where the app has proved slow the child's threads see to all that, and nobody has
-// to look, which costs each request a twentieth where there are a few thousand a second.
+// not sent. Where the app has proved slow the child's threads see to all that, and it looks once
+// a second: to look costs each request a twentieth where there are a few thousand a second.
 func (c *child) watch() {
 	const first, last = 5 * time.Millisecond, time.Second
 	const idleLooks = 10 // then it waits to be told: a request after a pause wakes it, not each
@@ -322,6 +322,7 @@ func (c *child) watch() {
 	for {
 		select {
 		case <-timer.C:
+		case <-c.narrowed:
 		case <-c.exited:
 			return
 		}
@@ -330,13 +331,6 @@ func (c *child) watch() {
 		c.mu.Unlock()
 		now := c.reads.Load()
 		switch {
-		case c.spread.Load():
-			select {
-			case <-c.narrowed:
-			case <-c.exited:
-				return
-			}
-			idle, patience = 0, first
 		case !busy && idle < idleLooks:
 			idle++
 			patience = first
@@ -354,6 +348,9 @@ func (c *child) watch() {
 			patience = min(2*patience, last)
 		}
 		seen = now
+		if c.spread.Load() {
+			patience = last
+		}
 		timer.Reset(patience)
 	}
 }

@@ -10,22 +10,7 @@ import (
 // child with it.
 func TestThreadsEndWithTheLead(t *testing.T) {
 	t.Parallel()
-	script := `
-import sys, types
-package = types.ModuleType("_chaussette")
-package.__path__ = ["runner"]
-sys.modules["_chaussette"] = package
-from _chaussette import pipe, threads
-
-class Socket:
-    send = None
-    def recv(self, size):
-        raise SystemExit("a thread reads after the end")
-
-class Host:
-    run = None
-    pipe = pipe.Pipe(Socket(), None, None, 0, 0)
-
+	runThreads(t, `
 class Lead:
     """The leader before gives it away, and has read that it is over."""
     def acquire(self, wait):
@@ -34,10 +19,51 @@ class Lead:
     def release(self):
         pass
 
-pool = threads.Threads(Host, 2, -1)
+Socket.recv = lambda self, size: sys.exit("a thread reads after the end")
 pool.lead = Lead()
 pool.work()
-`
+`)
+}
+
+// A thread that has read for its own stream goes back to the app. Where the app is slow it
+// calls another one to read on, since the worker does not look.
+func TestThreadsReadOn(t *testing.T) {
+	t.Parallel()
+	runThreads(t, `
+import _thread
+idle = _thread.allocate_lock()
+idle.acquire()
+pool.idle.append(idle)
+stream = Host.pipe.stream(1)
+Socket.recv = lambda self, size: pipe.header.pack(0, pipe.END << 24 | 1)
+pool.wait(stream, stream.version)
+assert idle.locked(), "the app is quick"
+pool.slow = True
+pool.wait(stream, stream.version)
+assert not idle.locked(), "nobody reads on"
+`)
+}
+
+// runThreads runs a script in the child's language, with a pool of two threads that has no
+// worker.
+func runThreads(t *testing.T, script string) {
+	t.Helper()
+	script = `
+import sys, types
+package = types.ModuleType("_chaussette")
+package.__path__ = ["runner"]
+sys.modules["_chaussette"] = package
+from _chaussette import pipe, threads
+
+class Socket:
+    send = recv = None
+
+class Host:
+    run = None
+    pipe = pipe.Pipe(Socket(), None, None, 0, 0)
+
+pool = threads.Threads(Host, 2, -1)
+` + script
 	if out, err := exec.Command(interpreter, "-B", "-c", script).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -206,8 +206,9 @@ class Threads:
         """Have one of those who wait for a stream read on: the leader goes back to the app."""
         try:
             self.waiting.pop().release()
-        except (IndexError, RuntimeError):
-            pass  # nobody, or it was woken meanwhile
+        except (IndexError, RuntimeError):  # nobody, or it was woken meanwhile
+            if self.slow:
+                self.call()
 
     def wake(self, stream):
         lock = stream.waiter

@@ -200,10 +200,7 @@ func tune(fd int, alive net.KeepAliveConfig) error {
 		}
 		return int((d + time.Second - 1) / time.Second)
 	}
-	errs := []error{
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
-	}
+	errs := []error{unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)}
 	// A negative duration or count leaves the system's own, as in package net.
 	if n := seconds(alive.Idle, aliveIdle); n > 0 {
 		errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, n))
@@ -218,5 +215,8 @@ func tune(fd int, alive net.KeepAliveConfig) error {
 	if count > 0 {
 		errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, count))
 	}
+	// The last one, by which tuneLate knows a connection that has them all: it may have come
+	// between two of them.
+	errs = append(errs, unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	return errors.Join(errs...)
 }

@@ -38,7 +38,7 @@ stream = Host.pipe.stream(1)
 Socket.recv = lambda self, size: pipe.header.pack(0, pipe.END << 24 | 1)
 pool.wait(stream, stream.version)
 assert idle.locked(), "the app is quick"
-pool.slow = True
+Host.pipe.spread = True
 pool.wait(stream, stream.version)
 assert not idle.locked(), "nobody reads on"
 `)

@@ -37,6 +37,7 @@ type addressNames struct{ known sync.Map }
 
 type addressName struct{ name, port string }
 
+// nowhere is the usual place of a child that has had no request.
 var nowhere = new(addressName)
 
 func (n *addressNames) of(a *net.TCPAddr) *addressName {

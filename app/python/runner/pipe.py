@@ -193,7 +193,7 @@ class Pipe:
         self.tail = b""
         self.answers = []
         self.size = 0
-        self.spread = False  # a thread wakes another by itself
+        self.spread = False  # the app is slow, and the threads wake one another
         self.streams = {}
         self.aborted = set()
         self.stopping = False
@@ -306,10 +306,8 @@ class Pipe:
             self.usual = dict(self.template, **loads(data[start:end]))
             # Each environ is a copy of this one, with its room: that of two entries more, which
             # few do without, costs less here than when they come.
-            for name in ("HTTP_HOST", "REMOTE_PORT"):
-                self.usual[name] = ""
-            for name in ("REMOTE_PORT", "HTTP_HOST"):
-                del self.usual[name]
+            self.usual.update(HTTP_HOST="", REMOTE_PORT="")
+            del self.usual["HTTP_HOST"], self.usual["REMOTE_PORT"]
         elif kind == SHUTDOWN:
             self.stopping = True
         else:

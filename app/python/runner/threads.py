@@ -4,8 +4,8 @@ The thread that holds the lead reads the pipe. It then runs what it read itself,
 handing a request to another thread costs more than most requests. Only where the app
 proves slow it wakes another, which takes the next request, or reads on, and wakes the one
 after. A thread that is stuck in its first slow request cannot wake anyone, so the worker
-does, unless the answers say that the threads see to it: it writes to the wake pipe when
-requests wait and nothing comes back for some milliseconds.
+does: it writes to the wake pipe when requests wait and nothing comes back for some
+milliseconds, or for a second where the answers say that the threads see to it.
 
 With one thread this is the serial mode.
 """
@@ -39,7 +39,6 @@ class Threads:
         self.lead = _thread.allocate_lock()
         self.pending = deque()
         self.idle = deque()  # a lock for each thread that waits; the last one is called first
-        self.slow = False
         self.average = 0.0
         self.waiting = deque()  # locks of threads that wait for a stream
         self.gathering = False  # a thread waits for more answers, and sends them
@@ -116,7 +115,7 @@ class Threads:
                         pass  # called already
                 mine.acquire()
                 continue
-            if self.slow:
+            if pipe.spread:
                 if idle and (pending or not lead.locked()):
                     # One at a time, and each calls the next: together they would only wait
                     # for one another, since one of them runs at a time.
@@ -127,7 +126,7 @@ class Threads:
             run(item)
             took = clock() - begin
             self.average += (min(took, STEP) - self.average) * 0.1
-            pipe.spread = self.slow = self.average > SLOW
+            pipe.spread = self.average > SLOW
             if took > PATIENCE and (pipe.answers or pipe.early) and not self.gathering:
                 if took > 0.004 and self.count - len(idle) > MANY and not pending:
                     self.gather(min(took * 0.025, 0.0005))
@@ -207,7 +206,7 @@ class Threads:
         try:
             self.waiting.pop().release()
         except (IndexError, RuntimeError):  # nobody, or it was woken meanwhile
-            if self.slow:
+            if self.pipe.spread:
                 self.call()
 
     def wake(self, stream):

@@ -133,7 +133,8 @@ class Host:
 
     def run(self, item):
         """Run one request to its end. Never raises."""
-        id, path, target, address, port, host, given, body = item
+        id = item[0]
+        body = item[7]
         pipe = self.pipe
         if pipe.aborted and id in pipe.aborted:
             pipe.finish(id)
@@ -141,16 +142,7 @@ class Host:
                 body.close()
             pipe.answer((id, "499 Client Closed Request", [], b""))
             return
-        environ = pipe.usual.copy()  # what follows is pipe.environ
-        environ["PATH_INFO"] = path
-        environ["REQUEST_URI"] = environ["RAW_URI"] = target
-        environ["REMOTE_ADDR"] = address
-        if port is not None:
-            environ["REMOTE_PORT"] = port
-        if host is not None:
-            environ["HTTP_HOST"] = host
-        if given is not None:
-            environ.update(given)
+        environ = pipe.environ(item)
         if body is None or body is True:
             environ["wsgi.input"] = BytesIO()
         elif type(body) is bytes:

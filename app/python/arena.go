@@ -16,11 +16,17 @@ const (
 	// never used costs nothing, and slots are taken last in, first out.
 	requestSlots  = 128
 	responseSlots = 256
+	// marks is how many requests at once may be granted their client's connection: those
+	// whose id is less.
+	marks = 4096
+
+	slotsSize = (requestSlots + responseSlots) * slotSize
+	arenaSize = slotsSize + 2*marks
 )
 
 // arena is memory that the worker and its child share, in slots. A slot is lent with a
 // frame and comes back with a credit; the worker owns the first requestSlots, the child
-// the rest. Where all are lent, bodies travel in frames.
+// the rest. Where all are lent, bodies travel in frames. Behind the slots are the marks.
 type arena struct {
 	file *os.File
 	mem  []byte
@@ -34,11 +40,11 @@ type arena struct {
 
 // newArena returns the shared memory, or nil where the system has none to offer.
 func newArena() *arena {
-	file, err := memfd.Create("chaussette", (requestSlots+responseSlots)*slotSize)
+	file, err := memfd.Create("chaussette", arenaSize)
 	if err != nil {
 		return nil
 	}
-	mem, err := unix.Mmap(int(file.Fd()), 0, (requestSlots+responseSlots)*slotSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(int(file.Fd()), 0, arenaSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		file.Close()
 		return nil
@@ -92,6 +98,11 @@ func (a *arena) release() {
 	a.users--
 	a.unmapLocked()
 }
+
+// mark is what the child writes before the first byte of a response on a connection that was
+// granted to the request of that id: the status, little endian. The worker clears it before, and
+// looks at it when the child has crashed; otherwise a frame says so, with the response's end.
+func (a *arena) mark(id uint32) []byte { return a.mem[slotsSize+2*id:][:2] }
 
 func (a *arena) slot(i uint32) []byte { return a.mem[int(i)*slotSize:][:slotSize:slotSize] }
 

@@ -88,7 +88,8 @@ type Sink interface {
 
 // grantee is a Sink whose request was granted the connection.
 type grantee interface {
-	// begun says that the app writes a response of length bytes itself, in the place of Start.
+	// begun says that the app writes a response of length bytes itself, in the place of Start. It
+	// may be well into it, or through: Data and End follow as they do there.
 	begun(status int, length int64)
 }
 
@@ -104,6 +105,9 @@ type Call struct {
 	slots []uint32
 	// final: the answer is complete, the id may be another's. Guarded by child.mu.
 	final bool
+	// granted: the child has the connection, and may have begun to write on it. Guarded by
+	// child.mu.
+	granted bool
 	// lent: the child writes on the connection itself. Guarded by child.mu.
 	lent bool
 	// pending is how many bytes of the response the sink has; the child takes the

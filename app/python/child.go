@@ -126,7 +126,7 @@ func startChild(name, interpreter string, opts *Options, newLink func(*child, in
 		"multiprocess": opts.Multiprocess, "buffered": opts.Buffered, "script_name": strings.TrimRight(opts.ScriptName, "/"),
 		"server_software": opts.ServerSoftware,
 		"fds":             []int{3, 4, 5, 6}[:len(files)], "wake_read": 4, "lends": 5, "arena": arenaFD,
-		"request_slots": requestSlots, "response_slots": responseSlots,
+		"request_slots": requestSlots, "response_slots": responseSlots, "marks": marks,
 		"pdeathsig": pdeathsig, "parent": os.Getpid(), "proof": proofBatch(),
 	})
 	if err != nil {
@@ -209,8 +209,8 @@ func startChild(name, interpreter string, opts *Options, newLink func(*child, in
 		printers.Wait()
 		output[0].Close()
 		output[1].Close()
-		c.closeFiles()
 		c.fail(ErrChild)
+		c.closeFiles()
 		close(c.done)
 	}()
 	c.mu.Lock()

@@ -28,7 +28,8 @@
 //	2 data       both       a part of a body
 //	3 lent       both       u32 slot, u32 length: a part of a body in shared memory
 //	4 end        both       the body is complete; for a response, the request is over, and
-//	                        where the connection was lent: u64 written on it, u64 made
+//	                        where the connection was lent: u64 written on it, u64 made, and
+//	                        24 if it was not sent
 //	5 abort      to child   the client has gone, nobody waits for the answer
 //	             to worker  the app failed after its response began; as 4
 //	6 credit     both       u32 bytes, u32 flag, then u32 slots: consumed, and given back;
@@ -78,8 +79,10 @@
 // 3, who waits for the client, and it is the child's turn again when all is credited.
 // Where the same path was lent the connection the last time, the next request for it comes
 // with the connection (14), and the child writes the head as well, if there is nothing unusual
-// about it: it says so (24) before it writes the first byte, so that what was not begun when a
-// child crashes can still be answered. To read, the child waits itself. Any other head, the
+// about it. Before the first byte it marks the request in shared memory (a u16 for each id below
+// 4096, behind the slots: the status), so that what was not begun when a child crashes can still
+// be answered; and it says so (24) before the first part that the worker is to write, or with the
+// end. To read, the child waits itself. Any other head, the
 // count of bytes and the connection's life stay with the worker.
 //
 // An id is free again when its answer is complete. An abort that crosses an answer

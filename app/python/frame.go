@@ -8,7 +8,7 @@ import (
 
 // version of the pipe: both ends must say the same. The runner is embedded, so they can
 // only differ where someone mixes two builds.
-const version = 5
+const version = 6
 
 // kind is what a frame carries. See doc.go.
 type kind uint8

@@ -126,8 +126,10 @@ func (c *child) addLocked(r *Request, sink Sink) (*Call, error) {
 			c.batch, c.count = len(c.out), 0
 			c.out = openItems(c.out, kindBatch, 0, 0)
 		}
-		if r.granted = r.granted && c.passLocked(r.fd) == nil; r.granted {
+		if r.granted && c.grantLocked(call, r.fd) {
 			setKind(c.out, c.batch, kindGrants)
+		} else {
+			r.granted = false
 		}
 		c.out = appendItem(c.out, call.id, r)
 		c.count++
@@ -422,7 +424,7 @@ func (c *child) start(k kind, id uint32, in string) error {
 	return nil
 }
 
-// responseBegun handles that the app writes on the connection that was granted.
+// responseBegun handles that the app writes on the connection that was granted, or has done so.
 func (c *child) responseBegun(id uint32, body []byte) error {
 	call, drop := c.take(id, false)
 	if call == nil || len(body) != 12 {
@@ -434,13 +436,32 @@ func (c *child) responseBegun(id uint32, body []byte) error {
 		return errFrame
 	}
 	c.mu.Lock()
-	call.lent = true
+	call.granted, call.lent = false, true
 	c.granted++
 	c.mu.Unlock()
 	if !drop {
 		sink.begun(status, length)
 	}
 	return nil
+}
+
+// grantLocked sends the connection fd before the request of call. false: the child gets none.
+func (c *child) grantLocked(call *Call, fd int) bool {
+	if c.arena == nil || call.id >= marks || c.closed {
+		return false
+	}
+	clear(c.arena.mark(call.id))
+	call.granted = c.passLocked(fd) == nil
+	return call.granted
+}
+
+// markedLocked returns the status of a response that a child which has crashed had begun on the
+// connection that it was granted, without its having been heard of; 0 where there is none.
+func (c *child) markedLocked(call *Call) int {
+	if !call.granted {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint16(c.arena.mark(call.id)))
 }
 
 // data handles a part of a response's body.
@@ -475,6 +496,12 @@ func (c *child) data(k kind, id uint32, body []byte) error {
 }
 
 func (c *child) end(id uint32, body []byte, err error) error {
+	if len(body) == 28 {
+		if err := c.responseBegun(id, body[16:]); err != nil {
+			return err
+		}
+		body = body[:16]
+	}
 	call, drop := c.take(id, true)
 	if call == nil || len(body) != 0 && len(body) != 16 {
 		return errFrame
@@ -545,16 +572,22 @@ func (c *child) fail(err error) {
 	c.closed = true
 	calls := c.calls
 	c.calls, c.live = nil, 0
-	for _, call := range calls {
+	begun := make([]int, len(calls))
+	for i, call := range calls {
 		if call != nil {
 			call.final = true
+			begun[i] = c.markedLocked(call)
 		}
 	}
 	c.mu.Unlock()
-	for _, call := range calls {
-		if call != nil && !call.aborted {
-			call.sink.End(err)
+	for i, call := range calls {
+		if call == nil || call.aborted {
+			continue
 		}
+		if begun[i] > 0 {
+			call.sink.(grantee).begun(begun[i], 0)
+		}
+		call.sink.End(err)
 	}
 }
 

@@ -60,7 +60,7 @@ class Socket:
 
 class Host:
     run = None
-    pipe = pipe.Pipe(Socket(), None, None, 0, 0)
+    pipe = pipe.Pipe(Socket(), None, None, 0, 0, 0)
 
 pool = threads.Threads(Host, 2, -1)
 ` + script

@@ -349,8 +349,8 @@ func (x *Exchange) Lend(h *ResponseHead, length int64, lend func(fd int, head []
 }
 
 // Grant has somebody else write the response, head and all, on the connection itself, if that is
-// free: f passes fd on. The other one may do without; otherwise Granted is called before it
-// writes, and what holds after Lend holds then. It reports whether f was called. The connection is
+// free: f passes fd on. The other one may do without; otherwise Granted is called before Write,
+// Cut or End, and what holds after Lend holds then. It reports whether f was called. The connection is
 // locked while f is.
 func (x *Exchange) Grant(f func(fd int)) bool {
 	c := x.conn
@@ -368,8 +368,8 @@ func (x *Exchange) Grant(f func(fd int)) bool {
 	return true
 }
 
-// Granted says that the one to whom the connection was granted writes a response on it, whose
-// head declares length bytes.
+// Granted says that the one to whom the connection was granted writes a response on it, or has
+// done so, whose head declares length bytes.
 func (x *Exchange) Granted(status int, length int64) {
 	c := x.conn
 	c.io.Lock()

@@ -6,8 +6,9 @@ The worker makes them as a rule. Here are the plain ones alone, and as the worke
 import re
 from time import gmtime, time
 
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+KNOWN = 100  # heads that are remembered
 
 # A status with a body, and fields (RFC 9110, 5.1 and 5.5) that are not about the connection.
 PLAIN = re.compile(
@@ -17,12 +18,39 @@ PLAIN = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-date = 0, ""  # the second, and its field
+date = 0, b""  # the second, and its field
+known = {}  # heads that were made before, without that field
 
 
 def make(status, headers, length):
     """The head of a response of length bytes; None: there is something unusual about it."""
     global date
+    now = int(time())
+    second, field = date
+    if second != now:
+        t = gmtime(now)
+        field = b"Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\n" % (
+            DAYS[t.tm_wday], t.tm_mday, MONTHS[t.tm_mon - 1], t.tm_year, t.tm_hour, t.tm_min, t.tm_sec)
+        date = now, field
+    try:
+        key = status, tuple(headers), length
+        head = known.get(key)
+    except TypeError:  # a header is a list
+        key = head = None
+    if head is None:
+        head = compose(status, headers, length)
+        if head is None:
+            return None
+        if key is not None:
+            if len(known) >= KNOWN:
+                known.clear()
+            known[key] = head
+    before, after = head
+    return before + field + after
+
+
+def compose(status, headers, length):
+    """A head in two parts, between which the date goes."""
     try:
         lines = ["HTTP/1.1 " + status]
         lengths = 0
@@ -38,11 +66,4 @@ def make(status, headers, length):
     # A field that has a line break in it would be two.
     if lengths != 1 or length < 0 or text.count("\n") != len(lines) - 1 or PLAIN.fullmatch(text) is None:
         return None
-    now = int(time())
-    second, field = date
-    if second != now:
-        t = gmtime(now)
-        field = "Date: %s, %02d %s %d %02d:%02d:%02d GMT\r\nContent-Length: " % (
-            DAYS[t.tm_wday], t.tm_mday, MONTHS[t.tm_mon - 1], t.tm_year, t.tm_hour, t.tm_min, t.tm_sec)
-        date = now, field
-    return (text + field + str(length) + "\r\n\r\n").encode("latin-1")
+    return text.encode("latin-1"), b"Content-Length: %d\r\n\r\n" % length

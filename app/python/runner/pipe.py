@@ -17,7 +17,7 @@ from io import FileIO
 
 from _chaussette import heads
 
-VERSION = 5
+VERSION = 6
 
 # Kinds of frames.
 BATCH, DATA, LENT, END, ABORT, CREDIT, SHUTDOWN, MODULE, OPTIONS, OPEN = range(1, 11)
@@ -33,6 +33,7 @@ MANY = 32  # answers that go together at most
 MUCH = 32 << 10  # bytes of bodies in them
 PARTS = 64  # that one write takes
 TURN = 1 << 20  # bytes that a request may write before others have their turn
+POURED = 2 << 20  # bytes of responses whose ends go together
 NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
 # MSG_MORE as well, of a large chunk before others: what does not fill a segment at its end
 # goes with the next chunk, or as soon as the client has acknowledged something, as on a
@@ -104,7 +105,7 @@ class Lent:
     """The client's connection, lent for the body of a response. What it does not take at
     once goes to the worker, who waits for the client."""
 
-    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest")
+    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest", "begun")
 
     def __init__(self, sock, chunked, head, left):
         self.sock = sock  # None: it did not come through
@@ -114,6 +115,13 @@ class Lent:
         self.sent = 0  # bytes that we have written here
         self.made = 0  # bytes that the app has made
         self.rest = TURN  # bytes sent, from which on the others get their turn
+        self.begun = b""  # what the worker is still to hear of a response that it has not begun
+
+    def book(self, size, over=0):
+        """Take note of size bytes that were made, and of over that were sent beyond them."""
+        self.made += size
+        self.left -= size
+        self.sent += size + over
 
     def write(self, chunk, free):
         """Write chunk if the connection is free. Return what is left for the worker."""
@@ -186,7 +194,7 @@ class Source:
 
 
 class Pipe:
-    def __init__(self, sock, lends, arena, request_slots, response_slots):
+    def __init__(self, sock, lends, arena, request_slots, response_slots, marks):
         self.sock = sock
         self.send = sock.send
         self.lock = allocate_lock()  # over a write
@@ -201,6 +209,10 @@ class Pipe:
         self.view = memoryview(arena) if arena is not None else None
         self.request_slots = request_slots
         self.free = list(range(request_slots + response_slots - 1, request_slots - 1, -1))
+        # By id: the status of a response that was begun on the connection that came with the
+        # request. The worker looks at it when we have crashed.
+        self.marks = self.view[(request_slots + response_slots) * SLOT :].cast("H") if marks else None
+        self.poured = 0  # bytes of responses whose ends wait for others
         self.wait = None  # wait(stream, seen): until its version is not seen
         self.wake = None  # wake(stream)
         self.readable = None  # readable(fd, seconds): until it is; False when it is not
@@ -395,6 +407,12 @@ class Pipe:
         with self.lock:
             self.early += header.pack(len(body), kind << 24 | id) + body
 
+    def over(self, id, said):
+        """Say that a response in parts is over, before long: such ends go together as well."""
+        self.later(END, id, said)
+        if self.poured > POURED:
+            self.flush()
+
     def answer(self, answer):
         """Queue a whole response: (id, status, headers, body)."""
         answers = self.answers
@@ -408,6 +426,7 @@ class Pipe:
         with self.lock:
             answers = self.answers[:]
             del self.answers[: len(answers)]
+        self.poured = 0
         if not answers:
             if self.early:
                 self.write(b"")
@@ -464,8 +483,10 @@ class Pipe:
         if head is None:
             return False
         del self.grants[stream.id]
+        code = int(status[:3])
+        self.marks[stream.id] = code
         stream.lent = Lent(sock, False, head, length)
-        self.frame(BEGUN, stream.id, grant_terms.pack(int(status[:3]), length))
+        stream.lent.begun = grant_terms.pack(code, length)
         return True
 
     def all(self, stream, parts):
@@ -500,46 +521,55 @@ class Pipe:
             self.pause()
 
     def pour(self, stream, chunks):
-        """Send all that is left of a response's body. The connection is lent."""
+        """Send all that is left of a response's body. The connection is lent, and the head has
+        gone."""
         lent = stream.lent
-        plain = not lent.chunked and lent.sock is not None
-        send = lent.sock.send if plain else None
-        head = lent.head
-        lent.head = b""
-        for chunk in chunks:
-            # The short way, for what is as it nearly always is.
-            if plain and type(chunk) is bytes and stream.window == WINDOW and not stream.gone:
-                size = len(chunk)
-                if 0 < size <= lent.left:
-                    flags = MORE if SLOT <= size < lent.left else NOW
-                    lent.made += size
-                    lent.left -= size
+        send = lent.sock.send if lent.sock is not None else None
+        seen = stream.version
+        room = booked = self.room(stream)
+        try:
+            for chunk in chunks:
+                # The short way, for what is as it nearly always is.
+                size = len(chunk) if type(chunk) is bytes else 0
+                if 0 < size <= room and stream.version == seen:
                     try:
-                        if head:
-                            size += len(head)
-                            sent = lent.sock.sendmsg((head, chunk), (), flags)
-                        else:
-                            sent = send(chunk, flags)
+                        sent = send(chunk, MORE if SLOT <= size < room else NOW)
                     except BlockingIOError:
                         sent = 0
                     except OSError:
                         raise Gone
-                    lent.sent += sent
-                    if sent < size:
-                        self.relay(stream, memoryview(head + chunk)[sent:])
-                    head = b""
-                    if lent.sent > lent.rest:
-                        self.rest(lent)
-                    continue
-            if not isinstance(chunk, bytes):
-                raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
-            if chunk:
-                lent.head = head
-                head = b""
-                self.data(stream, chunk)
+                    room -= size
+                    if sent == size:
+                        continue
+                    lent.book(booked - room, sent - size)
+                    booked = room
+                    self.relay(stream, memoryview(chunk)[sent:])
+                else:
+                    lent.book(booked - room)
+                    booked = room
+                    if not isinstance(chunk, bytes):
+                        raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
+                    if chunk:
+                        self.data(stream, chunk)
+                seen = stream.version
+                room = booked = self.room(stream)
+        finally:
+            lent.book(booked - room)
+
+    def room(self, stream):
+        """How many bytes may go to the connection that is lent without a further look, as long
+        as the stream's version stays the same."""
+        lent = stream.lent
+        if lent.chunked or lent.sock is None or stream.window != WINDOW or stream.gone:
+            return 0
+        return lent.left if self.pause is None else min(lent.left, lent.rest - lent.sent)
 
     def relay(self, stream, chunk):
         """Send a chunk to the worker, as fast as the client takes it."""
+        lent = stream.lent
+        if lent is not None and lent.begun:
+            self.frame(BEGUN, stream.id, lent.begun)
+            lent.begun = b""
         view = None
         size = len(chunk)
         pos = 0
@@ -691,7 +721,8 @@ class Pipe:
                 lent = stream.lent
                 if lent.sock is not None:
                     lent.sock.close()
-                said = long_pair.pack(lent.sent, lent.made)
+                said = long_pair.pack(lent.sent, lent.made) + lent.begun
+                self.poured += lent.sent
             for chunk in stream.chunks:
                 if type(chunk) is tuple:
                     stream.slots += chunk[0].to_bytes(4, "little")
@@ -741,7 +772,6 @@ def open_pipe(settings):
     arena = None
     slots = settings["request_slots"], settings["response_slots"]
     if settings["arena"] >= 0:
-        arena = mmap.mmap(settings["arena"], sum(slots) * SLOT)
-    else:
-        slots = 0, 0
-    return Pipe(sock, lends, arena, *slots)
+        arena = mmap.mmap(settings["arena"], sum(slots) * SLOT + 2 * settings["marks"])
+        return Pipe(sock, lends, arena, *slots, settings["marks"])
+    return Pipe(sock, lends, None, 0, 0, 0)

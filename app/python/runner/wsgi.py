@@ -5,9 +5,8 @@ import os
 import stat
 import sys
 from io import BytesIO, FileIO
-from itertools import chain
 
-from _chaussette.pipe import ABORT, END, INLINE, MANY, MUCH, Gone, Left, Lost
+from _chaussette.pipe import ABORT, INLINE, MANY, MUCH, Gone, Left, Lost
 
 
 HOLD = 1 << 20  # bytes of a response that are held where they are
@@ -118,7 +117,7 @@ class Call:
             self.done = True
             said = self.host.pipe.finish(self.id)
             if self.sent:
-                self.host.pipe.later(END, self.id, said)
+                self.host.pipe.over(self.id, said)
             else:
                 self.host.pipe.answer((self.id, self.status, self.headers, b""))
 
@@ -218,7 +217,8 @@ class Host:
             return False
         call.sent = True
         call.stream = stream
-        self.pipe.pour(stream, chain((first,), chunks))
+        self.pipe.data(stream, first)
+        self.pipe.pour(stream, chunks)
         return True
 
     def send_list(self, call, chunks):

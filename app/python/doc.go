@@ -76,7 +76,8 @@
 // descriptor travels on a socket pair of its own, before frame 11 or 12, as that of a file
 // does the other way, before frame 17. The child
 // writes what the connection takes at once; the rest goes to the worker in frames 2 and
-// 3, who waits for the client, and it is the child's turn again when all is credited.
+// 3, who waits for the client, and it is the child's turn again when all is credited. Chunks that
+// the app makes within half a millisecond go in one call.
 // Where the same path was lent the connection the last time, the next request for it comes
 // with the connection (14), and the child writes the head as well, if there is nothing unusual
 // about it. Before the first byte it marks the request in shared memory (a u16 for each id below

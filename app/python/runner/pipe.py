@@ -14,8 +14,11 @@ from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, getdefaulttime
 from _struct import Struct
 from _thread import allocate_lock
 from io import FileIO
+from time import perf_counter
 
 from _chaussette import heads
+from _chaussette.bursts import HELD, Bursts
+from _chaussette.lent import SLOT, TURN, Gone, Lent
 
 VERSION = 6
 
@@ -25,20 +28,13 @@ LEND, LEND_BODY, KEPT, GRANTS, USUAL = 11, 12, 13, 14, 15
 START, FILE, LOG, HELLO, READY, FAILED, ASK, TAKEN, BEGUN = range(16, 25)
 
 WINDOW = 256 << 10  # bytes of a body on their way
-SLOT = 64 << 10  # bytes of a part of the shared memory
 INLINE = 64 << 10  # bodies up to this travel inside the answer
 SMALL = 8 << 10  # chunks up to this travel in the frame
 READ = 64 << 10
 MANY = 32  # answers that go together at most
 MUCH = 32 << 10  # bytes of bodies in them
 PARTS = 64  # that one write takes
-TURN = 1 << 20  # bytes that a request may write before others have their turn
 POURED = 2 << 20  # bytes of responses whose ends go together
-NOW = 0x40 | 0x4000 if sys.platform == "linux" else 0x80  # MSG_DONTWAIT, MSG_NOSIGNAL
-# MSG_MORE as well, of a large chunk before others: what does not fill a segment at its end
-# goes with the next chunk, or as soon as the client has acknowledged something, as on a
-# connection without TCP_NODELAY. A segment of its own costs an eighth more.
-MORE = NOW | 0x8000 if sys.platform == "linux" else NOW
 
 loads = marshal.loads
 dumps = marshal.dumps
@@ -71,10 +67,6 @@ class Left(ConnectionResetError):
     """The client has left before its request was complete."""
 
 
-class Gone(Exception):
-    """The client has left, or the worker has given the request up."""
-
-
 class Lost:
     """In place of a body whose descriptor did not come through."""
 
@@ -99,85 +91,6 @@ class Stream:
         self.lending = False  # the worker has not said yet whether it lends the connection
         self.lent = None  # the connection, to write the response's body on
         self.source = None  # the connection, to read the request's body from
-
-
-class Lent:
-    """The client's connection, lent for the body of a response. What it does not take at
-    once goes to the worker, who waits for the client."""
-
-    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest", "begun")
-
-    def __init__(self, sock, chunked, head, left):
-        self.sock = sock  # None: it did not come through
-        self.chunked = chunked
-        self.head = head
-        self.left = 1 << 62 if left is None else left  # bytes up to the Content-Length
-        self.sent = 0  # bytes that we have written here
-        self.made = 0  # bytes that the app has made
-        self.rest = TURN  # bytes sent, from which on the others get their turn
-        self.begun = b""  # what the worker is still to hear of a response that it has not begun
-
-    def book(self, size, over=0):
-        """Take note of size bytes that were made, and of over that were sent beyond them."""
-        self.made += size
-        self.left -= size
-        self.sent += size + over
-
-    def write(self, chunk, free):
-        """Write chunk if the connection is free. Return what is left for the worker."""
-        if type(chunk) is list:
-            return self.write_list(chunk)
-        size = len(chunk)
-        self.made += size
-        if self.chunked:
-            parts = [self.head, b"%x\r\n" % size, chunk, b"\r\n"]
-            size += len(parts[0]) + len(parts[1]) + 2
-        else:
-            if size > self.left:
-                chunk = chunk[: self.left]
-                size = len(chunk)
-            self.left -= size
-            parts = None
-            if self.head:
-                parts = [self.head, chunk]
-                size += len(self.head)
-        self.head = b""
-        sent = 0
-        if free and self.sock is not None:
-            try:
-                sent = self.sock.send(chunk, NOW) if parts is None else self.sock.sendmsg(parts, (), MORE if SLOT <= size < self.left else NOW)
-            except BlockingIOError:
-                pass
-            except OSError:
-                raise Gone
-            self.sent += sent
-        if sent == size:
-            return b""
-        if parts is not None:
-            chunk = b"".join(parts)
-        return memoryview(chunk)[sent:]
-
-
-    def write_list(self, parts):
-        """Write all parts, if the body is not framed and they are what it has to be."""
-        size = sum(map(len, parts))
-        if self.chunked or size != self.left or self.sock is None:
-            return self.write(b"".join(parts), True)
-        self.made = size
-        self.left = 0
-        if self.head:
-            parts = [self.head] + parts
-            size += len(self.head)
-            self.head = b""
-        try:
-            self.sent = self.sock.sendmsg(parts, (), NOW)
-        except BlockingIOError:
-            pass
-        except OSError:
-            raise Gone
-        if self.sent == size:
-            return b""
-        return memoryview(b"".join(parts))[self.sent :]
 
 
 class Source:
@@ -213,6 +126,7 @@ class Pipe:
         # request. The worker looks at it when we have crashed.
         self.marks = self.view[(request_slots + response_slots) * SLOT :].cast("H") if marks else None
         self.poured = 0  # bytes of responses whose ends wait for others
+        self.bursts = Bursts()
         self.wait = None  # wait(stream, seen): until its version is not seen
         self.wake = None  # wake(stream)
         self.readable = None  # readable(fd, seconds): until it is; False when it is not
@@ -521,38 +435,54 @@ class Pipe:
             self.pause()
 
     def pour(self, stream, chunks):
-        """Send all that is left of a response's body. The connection is lent, and the head has
-        gone."""
+        """Send all that is left of a response's body. The connection is lent. Chunks that the
+        app makes quickly go together."""
         lent = stream.lent
-        send = lent.sock.send if lent.sock is not None else None
+        held = lent.held
+        first = 3 if lent.chunked else 1  # parts of a chunk
+        bursts = self.bursts
+        clock = perf_counter
         seen = stream.version
         room = booked = self.room(stream)
+        floor, until = bursts.begin(room)
         try:
             for chunk in chunks:
-                # The short way, for what is as it nearly always is.
                 size = len(chunk) if type(chunk) is bytes else 0
                 if 0 < size <= room and stream.version == seen:
-                    try:
-                        sent = send(chunk, MORE if SLOT <= size < room else NOW)
-                    except BlockingIOError:
-                        sent = 0
-                    except OSError:
-                        raise Gone
+                    # The short way, for what is as it nearly always is.
+                    if first == 1:
+                        held.append(chunk)
+                    else:
+                        held += (b"%x\r\n" % size, chunk, b"\r\n")
                     room -= size
-                    if sent == size:
+                    count = len(held)
+                    if room > floor and count < HELD and clock() < until:
+                        if count == first:
+                            bursts.add(lent)
                         continue
-                    lent.book(booked - room, sent - size)
-                    booked = room
-                    self.relay(stream, memoryview(chunk)[sent:])
-                else:
-                    lent.book(booked - room)
-                    booked = room
-                    if not isinstance(chunk, bytes):
-                        raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
-                    if chunk:
-                        self.data(stream, chunk)
+                    bursts.discard(lent)
+                    lent.push(room > 0)
+                    if not held:
+                        floor, until = bursts.begin(room)
+                        continue
+                    chunk = b""
+                elif not isinstance(chunk, bytes):
+                    raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
+                lent.book(booked - room)
+                booked = room
+                self.settle(stream)
+                if chunk:
+                    self.data(stream, chunk)
                 seen = stream.version
                 room = booked = self.room(stream)
+                floor, until = bursts.begin(room)
+            self.settle(stream)
+        except BaseException:
+            try:
+                self.settle(stream)
+            except Gone:
+                pass  # what else has happened says more
+            raise
         finally:
             lent.book(booked - room)
 
@@ -560,9 +490,21 @@ class Pipe:
         """How many bytes may go to the connection that is lent without a further look, as long
         as the stream's version stays the same."""
         lent = stream.lent
-        if lent.chunked or lent.sock is None or stream.window != WINDOW or stream.gone:
+        if stream.window != WINDOW or stream.gone:
             return 0
-        return lent.left if self.pause is None else min(lent.left, lent.rest - lent.sent)
+        return lent.room() if self.pause is None else min(lent.room(), lent.rest - lent.sent)
+
+    def settle(self, stream):
+        """Send what is held. What the connection does not take is the worker's."""
+        lent = stream.lent
+        if lent.held:
+            self.bursts.discard(lent)
+            if stream.gone:
+                raise Gone
+            lent.push(False)
+            rest = lent.take()
+            if rest:
+                self.relay(stream, rest)
 
     def relay(self, stream, chunk):
         """Send a chunk to the worker, as fast as the client takes it."""
@@ -719,8 +661,7 @@ class Pipe:
                 self.give_back(stream, 0)
             if type(stream.lent) is Lent:
                 lent = stream.lent
-                if lent.sock is not None:
-                    lent.sock.close()
+                lent.close()
                 said = long_pair.pack(lent.sent, lent.made) + lent.begun
                 self.poured += lent.sent
             for chunk in stream.chunks:

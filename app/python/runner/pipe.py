@@ -33,6 +33,7 @@ SMALL = 8 << 10  # chunks up to this travel in the frame
 READ = 64 << 10
 MANY = 32  # answers that go together at most
 MUCH = 32 << 10  # bytes of bodies in them
+FEW = MUCH // MANY  # bytes of a body that need not be counted
 PARTS = 64  # that one write takes
 POURED = 2 << 20  # bytes of responses whose ends go together
 

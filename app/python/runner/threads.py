@@ -20,6 +20,7 @@ from _chaussette.pipe import READ
 
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
 STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
+ENOUGH = 0.9 * STEP  # an average that further slow requests need not raise
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
 MANY = 15  # requests that run
 
@@ -86,16 +87,11 @@ class Threads:
         lead = self.lead
         run = self.host.run
         clock = perf_counter
+        crowd = self.count - MANY
         mine = _thread.allocate_lock()
         mine.acquire()
         while not pipe.stopping:
-            item = None
-            if pending:  # an exception costs as much as a small app
-                try:
-                    item = pending.popleft()
-                except IndexError:
-                    continue
-            if item is None:
+            if not pending:
                 if (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()
                 if lead.acquire(False):
@@ -115,6 +111,10 @@ class Threads:
                         pass  # called already
                 mine.acquire()
                 continue
+            try:
+                item = pending.popleft()
+            except IndexError:
+                continue
             if pipe.spread:
                 if idle and (pending or not lead.locked()):
                     # One at a time, and each calls the next: together they would only wait
@@ -125,10 +125,11 @@ class Threads:
             begin = clock()
             run(item)
             took = clock() - begin
-            self.average += (min(took, STEP) - self.average) * 0.1
-            pipe.spread = self.average > SLOW
-            if took > PATIENCE and (pipe.answers or pipe.early) and not self.gathering:
-                if took > 0.004 and self.count - len(idle) > MANY and not pending:
+            if took < STEP or self.average < ENOUGH:
+                self.average += (min(took, STEP) - self.average) * 0.1
+                pipe.spread = self.average > SLOW
+            if took > PATIENCE and not self.gathering and (pipe.answers or pipe.early):
+                if took > 0.004 and len(idle) < crowd and not pending:
                     self.gather(min(took * 0.025, 0.0005))
                 pipe.flush()
         if pipe.answers or pipe.early:

@@ -6,7 +6,7 @@ import stat
 import sys
 from io import BytesIO, FileIO
 
-from _chaussette.pipe import ABORT, INLINE, MANY, MUCH, Gone, Left, Lost
+from _chaussette.pipe import ABORT, FEW, INLINE, MANY, MUCH, Gone, Left, Lost
 
 
 HOLD = 1 << 20  # bytes of a response that are held where they are
@@ -19,6 +19,7 @@ class Call:
     # what is in sight there.
     status = None
     headers = None
+    begun = False  # a part of the body was written
     sent = False  # the head is on its way
     done = False  # nothing more may be sent
     stream = None
@@ -28,7 +29,7 @@ class Call:
     def start_response(self, status, headers, exc_info=None):
         if exc_info is not None:
             try:
-                if self.sent or self.size:
+                if self.begun:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -56,6 +57,7 @@ class Call:
         if not self.sent:
             if not chunk:
                 return
+            self.begun = True
             if self.held is not False:
                 if self.hold(chunk):
                     return
@@ -122,70 +124,90 @@ class Call:
                 self.host.pipe.answer((self.id, self.status, self.headers, b""))
 
 
+class HeldCall(Call):
+    """A Call whose response is held until it is whole."""
+
+    held = True
+
+
 class Host:
     """The application, and how its requests are run."""
 
     def __init__(self, pipe, app, buffered=False):
         self.buffered = buffered
+        self.call = HeldCall if buffered else Call
         self.pipe = pipe
         self.app = app
 
     def run(self, item):
         """Run one request to its end. Never raises."""
-        id = item[0]
-        body = item[7]
         pipe = self.pipe
-        if pipe.aborted and id in pipe.aborted:
-            pipe.finish(id)
-            if type(body) is FileIO:
-                body.close()
-            pipe.answer((id, "499 Client Closed Request", [], b""))
+        if pipe.aborted and item[0] in pipe.aborted:
+            self.drop(item)
             return
         environ = pipe.environ(item)
-        if body is None or body is True:
+        body = item[7]
+        if body is None:
             environ["wsgi.input"] = BytesIO()
-        elif type(body) is bytes:
-            environ["wsgi.input"] = BytesIO(body)
-        elif type(body) is FileIO:
-            environ["wsgi.input"] = io.BufferedReader(body, INLINE)
         elif body is Lost:
-            pipe.lost(id)
+            pipe.lost(item[0])
             return
         else:
-            environ["wsgi.input"] = io.BufferedReader(Body(pipe, pipe.streams[id]), INLINE)
-        call = Call()
+            environ["wsgi.input"] = self.input(item[0], body)
+        call = self.call()
         call.host = self
-        call.id = id
+        call.id = item[0]
         call.environ = environ
-        if self.buffered:
-            call.held = True
         try:
             result = self.app(environ, call.start_response)
-            if type(result) is list and len(result) == 1 and call.headers is not None and not call.sent and not call.size:
+            headers = call.headers
+            if type(result) is list and len(result) == 1 and headers is not None and not call.begun:
                 chunk = result[0]
-                if type(chunk) is bytes and len(chunk) <= INLINE:
-                    if type(body) is int or pipe.aborted or pipe.grants:
-                        pipe.finish(id)
-                    call.done = True
-                    answers = pipe.answers  # what follows is pipe.answer
-                    answers.append((id, call.status, call.headers, chunk))
-                    pipe.size += len(chunk)
-                    if pipe.size > MUCH or len(answers) >= MANY:
-                        pipe.flush()
-                    return
+                if type(chunk) is bytes:
+                    size = len(chunk)
+                    if size <= INLINE:
+                        if body is not None or pipe.aborted or pipe.grants:
+                            pipe.finish(call.id)
+                        call.done = True
+                        answers = pipe.answers  # what follows is pipe.answer
+                        answers.append((call.id, call.status, headers, chunk))
+                        if len(answers) >= MANY:
+                            pipe.flush()
+                        elif size > FEW:
+                            pipe.size += size
+                            if pipe.size > MUCH:
+                                pipe.flush()
+                        return
             self.deliver(call, result)
         except BaseException as error:  # SystemExit too: one request never ends the child
             self.fail(call, error)
         finally:
-            if type(body) is FileIO:
+            if body is not None and type(body) is FileIO:
                 body.close()
+
+    def input(self, id, body):
+        """The wsgi.input of a request that has a body, or a connection to write on."""
+        if body is True:
+            return BytesIO()
+        if type(body) is bytes:
+            return BytesIO(body)
+        if type(body) is FileIO:
+            return io.BufferedReader(body, INLINE)
+        return io.BufferedReader(Body(self.pipe, self.pipe.streams[id]), INLINE)
+
+    def drop(self, item):
+        """Answer a request whose client left before it was run."""
+        self.pipe.finish(item[0])
+        if type(item[7]) is FileIO:
+            item[7].close()
+        self.pipe.answer((item[0], "499 Client Closed Request", [], b""))
 
     def deliver(self, call, result):
         try:
             kind = type(result)
-            if kind is FileWrapper and call.headers is not None and not call.sent and not call.size and self.send_file(call, result):
+            if kind is FileWrapper and call.headers is not None and not call.begun and self.send_file(call, result):
                 return
-            if (kind is list or kind is tuple) and call.headers is not None and not call.sent and not call.size:
+            if (kind is list or kind is tuple) and call.headers is not None and not call.begun:
                 if self.send_list(call, result):
                     return
             chunks = iter(result)
@@ -215,7 +237,7 @@ class Host:
         stream = self.pipe.stream(call.id)
         if not self.pipe.take_grant(stream, call.status, call.headers, length):
             return False
-        call.sent = True
+        call.begun = call.sent = True
         call.stream = stream
         self.pipe.data(stream, first)
         self.pipe.pour(stream, chunks)

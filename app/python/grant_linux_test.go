@@ -158,6 +158,7 @@ func TestGrantedToACrash(t *testing.T) {
 			s.t = t
 			s.get("/")
 			s.get("/")
+			eventually(t, func() bool { return s.InFlight() == 0 }) // the worker hears of it last
 			req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+c.query, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measure Chaussette against the servers that run WSGI apps today.
 
-    bench/wsgi/run.py [--seconds 4] [--rounds 3] [--cases hello,stream] [--servers NAME,...]
+    bench/wsgi/run.py [--seconds 1] [--rounds 8] [--cases hello,stream] [--servers NAME,...]
 
-Each server is loaded by wrk with 64 keep-alive connections, one after another and round
-after round, so that all see the same machine. What counts is the CPU time a request of
-the server's whole process tree; rates depend on what else the machine does. The table
-has the median of the rounds. The case memory has the resident memory of an idle worker
+All servers of a case are started, and loaded by wrk with 64 keep-alive connections: one at a time,
+for a second, round after round, every other one backwards, so that all see the same machine. What
+counts is the CPU time a request of the server's whole process tree; rates depend on what else the
+machine does. The table has the median of the rounds, and of each round's ratio to uwsgi, with its
+quartiles. The case memory has the resident memory of an idle worker
 with its child, and how much more it is than the interpreter with the app, and with the
 package by which the backend runs it. Needs bin/chaussette and the packages of `scripts/setup
 bench`; a server that is not installed, or does not start, says so in its row. (bjoern is not
@@ -151,76 +152,134 @@ def bare(name):
         process.wait()
 
 
-def measure(name, case, seconds):
-    """Return (us of CPU a request, requests/s, p99 in ms), or why there is none. Of the case
-    memory: (MiB resident, MiB more than the bare interpreter)."""
-    port = free_port()
-    values = {"port": port, "app": "hello" if case == "memory" else case, "threads": THREADS.get(case, 4)}
-    command = [part.format(**values) if "{" in part else part for part in SERVERS[name]]
-    env = dict(os.environ, PYTHONPATH=HERE, PATH="/usr/bin:/bin")
-    with tempfile.TemporaryFile() as errors:
-        try:
-            process = subprocess.Popen(command, cwd=HERE, env=env, stdout=errors, stderr=errors, start_new_session=True)
-        except OSError as error:
-            return "not installed" if error.errno == 2 else str(error)
-        try:
-            if not await_server(process, port):
-                errors.seek(0)
-                lines = errors.read().decode(errors="replace").split("\n")
-                return "does not start: " + ([line for line in lines if line.strip()] or ["no output"])[-1][:60]
-            if case == "memory":
-                size = resident(tree(process.pid))
-                return size, size - bare(name)
-            load = ["wrk", "-t1", "-c64", "--latency", "http://127.0.0.1:%d/" % port]
-            if case == "upload":
-                load += ["-s", HERE + "/upload.lua"]
-            subprocess.run(load + ["-d1s"], capture_output=True, check=True)
-            pids = tree(process.pid)
-            before = cpu(pids)
-            out = subprocess.run(load + ["-d%ds" % seconds], capture_output=True, check=True, text=True).stdout
-            used = cpu(pids) - before
-        finally:
-            for pid in tree(process.pid)[::-1]:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            process.wait()
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
-    if requests == 0:
-        return "answers nothing"
-    bad = re.search(r"Non-2xx.*?(\d+)", out)
-    if bad and int(bad.group(1)) > requests / 100:
-        return "answers errors"
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
-    p99, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
-    return used / requests * 1e6, rate, float(p99) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+class Server:
+    """One server with one app. failed says why it cannot be measured, where it is not empty."""
+
+    def __init__(self, name, case):
+        self.case = case
+        self.failed = ""
+        self.process = None
+        self.port = free_port()
+        values = {"port": self.port, "app": "hello" if case == "memory" else case, "threads": THREADS.get(case, 4)}
+        command = [part.format(**values) if "{" in part else part for part in SERVERS[name]]
+        env = dict(os.environ, PYTHONPATH=HERE, PATH="/usr/bin:/bin")
+        with tempfile.TemporaryFile() as errors:
+            try:
+                self.process = subprocess.Popen(command, cwd=HERE, env=env, stdout=errors, stderr=errors, start_new_session=True)
+            except OSError as error:
+                self.failed = "not installed" if error.errno == 2 else str(error)
+                return
+            if await_server(self.process, self.port):
+                return
+            errors.seek(0)
+            lines = [line for line in errors.read().decode(errors="replace").split("\n") if line.strip()]
+            self.failed = "does not start: " + (lines or ["no output"])[-1][:60]
+
+    def load(self, seconds):
+        """What wrk says."""
+        command = ["wrk", "-t1", "-c64", "--latency", "-d%ds" % seconds, "http://127.0.0.1:%d/" % self.port]
+        if self.case == "upload":
+            command += ["-s", HERE + "/upload.lua"]
+        return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+    def measure(self, seconds):
+        """Return (us of CPU a request, requests/s, p99 in ms); None, and failed says why."""
+        pids = tree(self.process.pid)
+        before = cpu(pids)
+        out = self.load(seconds)
+        used = cpu(pids) - before
+        requests = int(re.search(r"(\d+) requests in", out).group(1))
+        bad = re.search(r"Non-2xx.*?(\d+)", out)
+        if requests == 0:
+            self.failed = "answers nothing"
+        elif bad and int(bad.group(1)) > requests / 100:
+            self.failed = "answers errors"
+        else:
+            rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+            p99, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", out).groups()
+            return used / requests * 1e6, rate, float(p99) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
+
+    def stop(self):
+        if self.process is None:
+            return
+        for pid in tree(self.process.pid)[::-1]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        self.process.wait()
+
+
+def compare(names, case, rounds, seconds):
+    """Measure servers by turns. Return {name: results, or why there are none}."""
+    servers = {}
+    results = {name: [] for name in names}
+    try:
+        for name in names:
+            servers[name] = Server(name, case)
+            if not servers[name].failed:
+                servers[name].load(1)
+        for number in range(rounds):
+            for name in names[:: -1 if number % 2 else 1]:
+                if not servers[name].failed:
+                    results[name].append(servers[name].measure(seconds))
+        return {name: servers[name].failed or results[name] for name in names}
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+def memory(names):
+    """Return {name: (MiB resident, MiB more than the bare interpreter), or why there is none}."""
+    results = {}
+    for name in names:
+        server = Server(name, "memory")
+        if not server.failed:
+            size = resident(tree(server.process.pid))
+        server.stop()
+        results[name] = server.failed or (size, size - bare(name))
+    return results
+
+
+def ratio(runs, base):
+    """The median of what runs are to base, round by round, and the quartiles."""
+    found = sorted(run[0] / other[0] for run, other in zip(runs, base))
+    return "%.2f (%.2f to %.2f)" % (statistics.median(found), found[len(found) // 4], found[-1 - len(found) // 4])
+
+
+def print_table(case, columns, rows):
+    print("\n| %s | %s |\n|%s" % (case, " | ".join(columns), "---|" * (len(columns) + 1)))
+    for name, cells in rows.items():
+        label = ("**chaussette %s**" if SERVERS[name][0] == CHAUSSETTE[0] else "%s") % name
+        cells = [cells] if isinstance(cells, str) else cells
+        print("| %s | %s |" % (label, " | ".join(cells + [""] * (len(columns) - len(cells)))))
+    sys.stdout.flush()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--servers", default="")
     arguments = parser.parse_args()
     wanted = arguments.servers.split(",") if arguments.servers else list(SERVERS)
     for case in arguments.cases.split(","):
-        results = {name: [] for name in CASES[case] if name in wanted}
-        for _ in range(arguments.rounds):
-            for name in results:
-                if not results[name] or not isinstance(results[name][-1], str):
-                    results[name].append(measure(name, case, arguments.seconds))
-        columns = ["MiB", "more than the interpreter"] if case == "memory" else ["CPU us/request", "requests/s", "p99 ms"]
-        print("\n| %s | %s |\n|%s" % (case, " | ".join(columns), "---|" * (len(columns) + 1)))
+        names = [name for name in CASES[case] if name in wanted]
+        if case == "memory":
+            rows = memory(names)
+            rows = {name: row if isinstance(row, str) else ["%.1f" % size for size in row] for name, row in rows.items()}
+            print_table(case, ["MiB", "more than the interpreter"], rows)
+            continue
+        results = compare(names, case, arguments.rounds, arguments.seconds)
+        rows = dict(results)
         for name, runs in results.items():
-            label = ("**chaussette %s**" if SERVERS[name][0] == CHAUSSETTE[0] else "%s") % name
-            if isinstance(runs[-1], str):
-                cells = [runs[-1]] + [""] * (len(columns) - 1)
-            else:
-                cells = ["%.*f" % (column != "requests/s", statistics.median(run[i] for run in runs)) for i, column in enumerate(columns)]
-            print("| %s | %s |" % (label, " | ".join(cells)))
-        sys.stdout.flush()
+            if isinstance(runs, str):
+                continue
+            rows[name] = ["%.*f" % (digits, statistics.median(run[at] for run in runs)) for at, digits in enumerate((1, 0, 1))]
+            if not isinstance(results.get("uwsgi", ""), str):
+                rows[name].append(ratio(runs, results["uwsgi"]))
+        print_table(case, ["CPU us/request", "requests/s", "p99 ms", "x uwsgi"], rows)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,37 @@ func TestGrantedInVain(t *testing.T) {
 	}
 }
 
+// A child that has no descriptor left for a connection does without, and is granted the next one.
+func TestGrantedToAChildWithoutDescriptors(t *testing.T) {
+	for _, mode := range grantModes {
+		t.Run(mode.String(), func(t *testing.T) {
+			s := onLoop(t, serve(t, "grants:app", python.Options{Mode: mode, Threads: 2}))
+			get := func(query string) {
+				t.Helper()
+				if status, body, _ := s.get("/" + query); status != 200 || len(body) != 200_000 {
+					t.Errorf("%q: %d, %d bytes", query, status, len(body))
+				}
+				eventually(t, func() bool { return s.InFlight() == 0 })
+			}
+			get("")
+			get("?descriptors=3")
+			before := s.Granted()
+			for range 3 {
+				get("")
+			}
+			if n := s.Granted() - before; n != 0 {
+				t.Errorf("%d were granted without a descriptor", n)
+			}
+			get("?descriptors=1024")
+			get("")
+			get("")
+			if s.Granted() == before {
+				t.Error("none was granted afterwards")
+			}
+		})
+	}
+}
+
 // descriptors are those of the child of s.
 func descriptors(t *testing.T, s *served) []os.DirEntry {
 	t.Helper()

@@ -1,5 +1,6 @@
 """Responses that the child may write on the connection that comes with the request."""
 
+import resource
 import time
 from urllib.parse import parse_qs
 
@@ -38,6 +39,9 @@ HEADS = {
 def app(environ, start_response):
     query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
     time.sleep(float(query.get("before", 0)))
+    if "descriptors" in query:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(query["descriptors"]), most))
     size = int(query.get("size", SIZE))
     status, headers = HEADS[query.get("head", "plain")]
     length = int(query.get("length", size))

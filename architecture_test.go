@@ -32,7 +32,7 @@ var floors = []string{
 	"ws/internal/...",
 	"loop/http1",
 	"loop",
-	"loop/... listener listener/siblings internal/nearest internal/certtest internal/memfd internal/logtest internal/siotest server/limits app/python/marshal",
+	"loop/... listener listener/siblings internal/nearest internal/certtest internal/lowat internal/memfd internal/logtest internal/siotest server/limits app/python/marshal",
 }
 
 // floorOf returns a package's floor, counted from the top, and whether those who live

@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/chaussette/chaussette/internal/lowat"
 )
 
 // A body that is to be whole before its app is called is best left where it comes to: the
@@ -19,9 +19,6 @@ const (
 	// room is how much is read of a body of which the system takes no more, in bytes: TCP tells the
 	// client of the room that it has been given when something is read.
 	room = lendable
-	// spare is for how much more than is awaited the system is asked to make room, in bytes: where
-	// the rest of the room is no larger than a segment, it takes the socket for full.
-	spare = 128 << 10
 )
 
 // hold waits until the body has come whole, if it is no longer than limit, and leaves what it can
@@ -79,13 +76,10 @@ func (b *body) hold(r *http.Request, limit int64) {
 // does not wait for the client.
 func (b *body) Held() bool { return b.held }
 
-// mayWait says that the socket heeds SO_RCVLOWAT where it is waited for, as those of TCP do.
+// mayWait says that await works on the socket.
 func mayWait(raw syscall.RawConn) bool {
 	may := false
-	_ = raw.Control(func(fd uintptr) {
-		p, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL)
-		may = err == nil && p == unix.IPPROTO_TCP
-	})
+	_ = raw.Control(func(fd uintptr) { may = lowat.Heeded(int(fd)) })
 	return may
 }
 
@@ -94,39 +88,26 @@ func mayWait(raw syscall.RawConn) bool {
 func await(raw syscall.RawConn, n int64) (unread int64) {
 	marked := false
 	look := func(fd uintptr) bool {
-		if unread = waiting(int(fd)); unread >= n || unread < 0 {
+		if unread = lowat.Unread(int(fd)); unread >= n || unread < 0 {
 			return true
 		}
 		if !marked {
-			// The system makes room for them, and wakes us once.
 			marked = true
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, int(n)+spare) != nil ||
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, int(n)) != nil {
+			if lowat.Set(int(fd), int(n)) != nil {
 				return true
 			}
 		}
 		// Go's poller is told of what has happened, not of what is.
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		ready, err := unix.Poll(p, 0)
-		return ready > 0 || err != nil
+		return lowat.Readable(int(fd))
 	}
 	err := raw.Read(look)
 	_ = raw.Control(func(fd uintptr) {
 		if marked {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)
+			lowat.Clear(int(fd))
 		}
 		if err != nil || unread < n {
-			unread = waiting(int(fd))
+			unread = lowat.Unread(int(fd))
 		}
 	})
 	return unread
-}
-
-// waiting is how many bytes have come that nobody has read, or -1.
-func waiting(fd int) int64 {
-	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if err != nil {
-		return -1
-	}
-	return int64(n)
 }

@@ -36,6 +36,9 @@ func TestGrantedHeads(t *testing.T) {
 				var first string
 				for i := range 4 {
 					status, body, header := s.get(path)
+					if status == http.StatusBadGateway {
+						t.Errorf("%s: the app is said to have crashed", head)
+					}
 					if header.Get("Date") == "" {
 						t.Errorf("%s: no Date", head)
 					}

@@ -134,7 +134,7 @@ type Returner interface {
 	// PID is by what the client is known when it comes back; empty if it cannot.
 	PID() string
 	// Moved says that the client is back already, and this socket's end was not noticed
-	// yet. The socket ends, and Save is called. Moved does not block.
+	// yet. The socket ends, and Save is called. Moved does not block, and may be called again.
 	Moved()
 }
 

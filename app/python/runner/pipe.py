@@ -75,7 +75,7 @@ class Lost:
 class Stream:
     """The state of a request whose body, or whose response, comes in parts."""
 
-    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "slots", "waiter", "done", "asked", "version", "lending", "lent", "source")
+    __slots__ = ("id", "window", "chunks", "ended", "gone", "owed", "slots", "waiter", "done", "asked", "version", "lending", "lent", "source", "begun")
 
     def __init__(self, id):
         self.id = id
@@ -92,6 +92,7 @@ class Stream:
         self.lending = False  # the worker has not said yet whether it lends the connection
         self.lent = None  # the connection, to write the response's body on
         self.source = None  # the connection, to read the request's body from
+        self.begun = False  # the response's head is on its way
 
 
 class Source:
@@ -371,6 +372,7 @@ class Pipe:
         if self.grants and large and not chunked and self.take_grant(stream, status, headers, length):
             return
         head = dumps([plain_head(status, headers)], 4)
+        stream.begun = True
         refused = self.refused[chunked]
         if not large or refused and refused & 31:
             self.refused[chunked] += large
@@ -398,6 +400,7 @@ class Pipe:
         if head is None:
             return False
         del self.grants[stream.id]
+        stream.begun = True
         code = int(status[:3])
         self.marks[stream.id] = code
         stream.lent = Lent(sock, False, head, length)

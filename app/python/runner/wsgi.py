@@ -296,7 +296,8 @@ class Host:
             return
         call.done = True
         said = pipe.finish(call.id)
-        if not call.sent:
+        # Where the head is at fault nothing has gone.
+        if not call.sent or call.stream is None or not call.stream.begun:
             pipe.answer((call.id, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error\n"))
         else:
             pipe.frame(ABORT, call.id, said)

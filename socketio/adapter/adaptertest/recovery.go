@@ -84,13 +84,14 @@ type conn struct {
 	worker *emitter
 	cut    bool // nothing reaches the client any more; guarded by Socket.mu
 	ended  chan struct{}
+	once   sync.Once // Moved may be called by two who ask
 }
 
 // PID implements adapter.Returner.
 func (c *conn) PID() string { return fmt.Sprint("pid-", c.client.number) }
 
 // Moved implements adapter.Returner.
-func (c *conn) Moved() { go c.end() }
+func (c *conn) Moved() { go c.once.Do(c.end) }
 
 // Deliver implements adapter.Socket. What comes after the cut is lost.
 func (c *conn) Deliver(p *adapter.Packet, _ adapter.Flags) bool {
@@ -236,7 +237,7 @@ func (r *recovery) first(c *Client) {
 // leave has a client lose its connection, and the worker notice that.
 func (r *recovery) leave(c *Client) {
 	c.conn.lose(r.random.IntN(5))
-	c.conn.end()
+	c.conn.once.Do(c.conn.end)
 	c.conn = nil
 }
 

@@ -50,30 +50,35 @@ func chunks(count, size int) string {
 	return b.String()
 }
 
+// testBurst wants all the chunks that come quickly of a response, before the app goes on.
+func testBurst(t *testing.T, resp *http.Response, count, size int, query url.Values) {
+	t.Helper()
+	defer resp.Body.Close()
+	got := make([]byte, count*size)
+	if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != chunks(count, size) {
+		t.Fatalf("%v: %v", query, err)
+	}
+	if err := os.WriteFile(query.Get("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil || string(rest) != strings.Repeat("z", size) {
+		t.Fatalf("%v: %d bytes more, %v", query, len(rest), err)
+	}
+}
+
 // No chunk waits for the next one, of an app that was quick before.
 func TestBurstWaitsForNoApp(t *testing.T) {
 	const count, size = 5, 40_000
 	bursts(t, count, size, func(t *testing.T, s *served, query url.Values) {
 		for _, then := range []string{"wait", "spin"} {
-			file := filepath.Join(t.TempDir(), "go on")
 			query.Set("then", then)
-			query.Set("file", file)
+			query.Set("file", filepath.Join(t.TempDir(), "go on"))
 			resp, err := s.client.Get(s.url + "/?" + query.Encode())
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := make([]byte, count*size)
-			if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != chunks(count, size) {
-				t.Fatalf("%v: %v", query, err)
-			}
-			if err := os.WriteFile(file, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			rest, err := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			if err != nil || string(rest) != strings.Repeat("z", size) {
-				t.Fatalf("%v: %d bytes more, %v", query, len(rest), err)
-			}
+			testBurst(t, resp, count, size, query)
 		}
 	})
 }
@@ -112,9 +117,8 @@ func TestBurstToASlowClient(t *testing.T) {
 	const count, size = 12, 1_000_000
 	bursts(t, count, size, func(t *testing.T, s *served, query url.Values) {
 		for _, then := range []string{"wait", "end"} {
-			file := filepath.Join(t.TempDir(), "go on")
 			query.Set("then", then)
-			query.Set("file", file)
+			query.Set("file", filepath.Join(t.TempDir(), "go on"))
 			address, _ := url.Parse(s.url)
 			c, err := net.Dial("tcp", address.Host)
 			if err != nil {
@@ -127,18 +131,8 @@ func TestBurstToASlowClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := make([]byte, count*size)
-			if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != chunks(count, size) {
-				t.Fatalf("%v: %v", query, err)
-			}
-			if err := os.WriteFile(file, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			rest, err := io.ReadAll(resp.Body)
+			testBurst(t, resp, count, size, query)
 			_ = c.Close()
-			if err != nil || string(rest) != strings.Repeat("z", size) {
-				t.Fatalf("%v: %d bytes more, %v", query, len(rest), err)
-			}
 		}
 	})
 }

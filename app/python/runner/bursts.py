@@ -1,10 +1,10 @@
 """Chunks that are sent together.
 
-Each segment that reaches a client which waits for it wakes the client, and on a machine of few
-processors that costs the sender more than to send it: chunks that an app makes one right after
-another go as one burst. PEP 3333 has a chunk sent before the app is asked for the next one, or
-a thread that sends it meanwhile. Here is that thread, for apps that were quick and are not any
-more.
+Each segment that reaches a client which waits for it wakes the client, and the sender pays for
+that: chunks that an app makes one right after another go as one burst. PEP 3333 has a chunk sent
+before the app is asked for the next one, or a thread that sends it meanwhile. Here is that thread,
+for apps that were quick and are not any more. It needs the interpreter for a moment: code that
+keeps that to itself, as an extension may, keeps it waiting.
 """
 
 from _thread import allocate_lock, start_new_thread

@@ -20,7 +20,7 @@ class Lent:
     """The client's connection, lent for the body of a response. What it does not take at
     once goes to the worker, who waits for the client."""
 
-    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest", "begun", "held", "lock")
+    __slots__ = ("sock", "chunked", "head", "left", "sent", "made", "rest", "untold", "held", "lock")
 
     def __init__(self, sock, chunked, head, left):
         self.sock = sock  # None: it did not come through
@@ -30,7 +30,7 @@ class Lent:
         self.sent = 0  # bytes that we have written here
         self.made = 0  # bytes that the app has made
         self.rest = TURN  # bytes sent, from which on the others get their turn
-        self.begun = b""  # what the worker is still to hear of a response that it has not begun
+        self.untold = b""  # what the worker is still to hear of a response that it has not begun
         self.held = []  # what waits to be sent with what follows
         self.lock = allocate_lock()  # over what takes from it
 

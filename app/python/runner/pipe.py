@@ -404,7 +404,7 @@ class Pipe:
         code = int(status[:3])
         self.marks[stream.id] = code
         stream.lent = Lent(sock, False, head, length)
-        stream.lent.begun = grant_terms.pack(code, length)
+        stream.lent.untold = grant_terms.pack(code, length)
         return True
 
     def all(self, stream, parts):
@@ -513,9 +513,9 @@ class Pipe:
     def relay(self, stream, chunk):
         """Send a chunk to the worker, as fast as the client takes it."""
         lent = stream.lent
-        if lent is not None and lent.begun:
-            self.frame(BEGUN, stream.id, lent.begun)
-            lent.begun = b""
+        if lent is not None and lent.untold:
+            self.frame(BEGUN, stream.id, lent.untold)
+            lent.untold = b""
         view = None
         size = len(chunk)
         pos = 0
@@ -666,7 +666,7 @@ class Pipe:
             if type(stream.lent) is Lent:
                 lent = stream.lent
                 lent.close()
-                said = long_pair.pack(lent.sent, lent.made) + lent.begun
+                said = long_pair.pack(lent.sent, lent.made) + lent.untold
                 self.poured += lent.sent
             for chunk in stream.chunks:
                 if type(chunk) is tuple:

@@ -19,7 +19,7 @@ class Call:
     # what is in sight there.
     status = None
     headers = None
-    begun = False  # a part of the body was written
+    wrote = False  # a part of the body was written
     sent = False  # the head is on its way
     done = False  # nothing more may be sent
     stream = None
@@ -29,7 +29,7 @@ class Call:
     def start_response(self, status, headers, exc_info=None):
         if exc_info is not None:
             try:
-                if self.begun:
+                if self.wrote:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -57,7 +57,7 @@ class Call:
         if not self.sent:
             if not chunk:
                 return
-            self.begun = True
+            self.wrote = True
             if self.held is not False:
                 if self.hold(chunk):
                     return
@@ -161,7 +161,7 @@ class Host:
         try:
             result = self.app(environ, call.start_response)
             headers = call.headers
-            if type(result) is list and len(result) == 1 and headers is not None and not call.begun:
+            if type(result) is list and len(result) == 1 and headers is not None and not call.wrote:
                 chunk = result[0]
                 if type(chunk) is bytes:
                     size = len(chunk)
@@ -205,9 +205,9 @@ class Host:
     def deliver(self, call, result):
         try:
             kind = type(result)
-            if kind is FileWrapper and call.headers is not None and not call.begun and self.send_file(call, result):
+            if kind is FileWrapper and call.headers is not None and not call.wrote and self.send_file(call, result):
                 return
-            if (kind is list or kind is tuple) and call.headers is not None and not call.begun:
+            if (kind is list or kind is tuple) and call.headers is not None and not call.wrote:
                 if self.send_list(call, result):
                     return
             chunks = iter(result)
@@ -237,7 +237,7 @@ class Host:
         stream = self.pipe.stream(call.id)
         if not self.pipe.take_grant(stream, call.status, call.headers, length):
             return False
-        call.begun = call.sent = True
+        call.wrote = call.sent = True
         call.stream = stream
         self.pipe.data(stream, first)
         self.pipe.pour(stream, chunks)
@@ -296,8 +296,7 @@ class Host:
             return
         call.done = True
         said = pipe.finish(call.id)
-        # Where the head is at fault nothing has gone.
-        if not call.sent or call.stream is None or not call.stream.begun:
+        if call.stream is None or not call.stream.begun:
             pipe.answer((call.id, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error\n"))
         else:
             pipe.frame(ABORT, call.id, said)

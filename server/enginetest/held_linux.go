@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +46,30 @@ func lowWater(t *testing.T, c net.Conn) int {
 		t.Fatal(err)
 	}
 	return mark
+}
+
+// awaited returns when the engine waits for the body that c sends: its end of the connection, which
+// is in this process, has a mark.
+func (c *client) awaited() {
+	c.t.Helper()
+	port := c.LocalAddr().(*net.TCPAddr).Port
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		for _, f := range fds {
+			fd, _ := strconv.Atoi(f.Name())
+			peer, err := unix.Getpeername(fd) // which fails where fd is closed meanwhile, or is no socket
+			if peer, ok := peer.(*unix.SockaddrInet4); !ok || err != nil || peer.Port != port {
+				continue
+			}
+			if mark, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT); mark > 1 {
+				return
+			}
+		}
+	}
+	c.t.Fatal("the engine does not wait for the body")
 }
 
 // systemTests are those of what this system can do.
@@ -149,7 +174,7 @@ func (e engine) testHeldBody(t *testing.T) {
 		another(t, s)
 		for _, part := range [][]byte{body[:1], body[1:40_000], body[40_000:99_999]} {
 			c.send(string(part))
-			another(t, s)
+			c.awaited()
 		}
 		uncalled(t)
 		c.send(string(body[99_999:]))
@@ -161,7 +186,7 @@ func (e engine) testHeldBody(t *testing.T) {
 		c := s.dial(t)
 		head, body := upload(100_000, "")
 		c.send(head + string(body[:50_000]))
-		another(t, s)
+		c.awaited()
 		c.send(string(body[50_000:]) + head + string(body) + get("/hijack"))
 		want(t, true, body)
 		answer(t, c, 100_000)
@@ -208,7 +233,7 @@ func (e engine) testHeldBody(t *testing.T) {
 			c := s.dial(t)
 			head, body := upload(200_000, "")
 			c.send(head + string(body[:100_000]))
-			another(t, s)
+			c.awaited()
 			uncalled(t)
 			leave(c.Conn.(*net.TCPConn))
 			<-entered
@@ -259,7 +284,7 @@ func (e engine) testHeldBody(t *testing.T) {
 			for range 2 {
 				c := s.dial(t)
 				c.send(head + string(body[:50_000]))
-				another(t, s)
+				c.awaited()
 				clients = append(clients, c)
 			}
 			uncalled(t)
@@ -284,7 +309,7 @@ func (e engine) testHeldBody(t *testing.T) {
 		for range 3 {
 			c := s.dial(t)
 			c.send(head + string(body[:50_000]))
-			another(t, s)
+			c.awaited()
 			_ = c.Close()
 			<-entered
 			if x := <-calls; x.held || x.err == nil {
@@ -293,7 +318,7 @@ func (e engine) testHeldBody(t *testing.T) {
 		}
 		c := s.dial(t)
 		c.send(head + string(body[:50_000]))
-		another(t, s)
+		c.awaited()
 		uncalled(t)
 		c.send(string(body[50_000:]))
 		want(t, true, body)
@@ -336,7 +361,7 @@ func (e engine) testHeldBody(t *testing.T) {
 		head, body := upload(100_000, "")
 		for range 2 {
 			c.send(head + string(body[:50_000]))
-			another(t, s)
+			c.awaited()
 			c.send(string(body[50_000:]))
 			want(t, true, body)
 			answer(t, c, 100_000)

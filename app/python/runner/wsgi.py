@@ -11,25 +11,31 @@ from _chaussette.pipe import ABORT, FEW, INLINE, MANY, MUCH, Gone, Left, Lost
 
 HOLD = 1 << 20  # bytes of a response that are held where they are
 
+# How far a response is: nothing was written, parts are held, its head is on its way, no more is sent.
+FRESH, HELD, SENT, DONE = range(4)
+
 
 class Call:
     """The server's side of one request: start_response and write."""
 
-    # host, id and environ are set by Host.run, which most requests need to do nothing but
-    # what is in sight there.
-    status = None
-    headers = None
-    wrote = False  # a part of the body was written
-    sent = False  # the head is on its way
-    done = False  # nothing more may be sent
-    stream = None
-    held = False  # parts of the body, until it is whole or large; False: none is held
-    size = 0  # bytes held
+    # Host.run sets all but the last two and the status. They are slots since a default that
+    # an attribute has in its class makes each look at it slow.
+    __slots__ = (
+        "host",
+        "id",
+        "environ",
+        "status",
+        "headers",  # None before start_response
+        "state",
+        "stream",  # None where the response is not in parts
+        "held",  # parts of the body, until it is whole or large
+        "size",  # bytes held
+    )
 
     def start_response(self, status, headers, exc_info=None):
         if exc_info is not None:
             try:
-                if self.wrote:
+                if self.state != FRESH:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None
@@ -41,7 +47,7 @@ class Call:
             headers = list(headers)
         self.status = status
         self.headers = headers
-        return self.write
+        return self  # to call it is to write: few do, and a bound method is not free
 
     def write(self, chunk):
         """Send a part of the body; the head goes before the first one."""
@@ -50,22 +56,20 @@ class Call:
         if not isinstance(chunk, bytes):
             raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
         pipe = self.host.pipe
-        if self.done:
+        if self.state == DONE:
             if self.stream is None:
                 return  # beyond a Content-Length that is already filled
             raise AssertionError("write after the end of the response")
-        if not self.sent:
+        if self.state != SENT:
             if not chunk:
                 return
-            self.wrote = True
-            if self.held is not False:
+            if self.host.buffered:
                 if self.hold(chunk):
                     return
                 chunk = b"".join(self.held)
-                self.held = False
-            self.sent = True
+                self.held = None
             if len(chunk) <= INLINE and declared(self.headers) == len(chunk):
-                self.done = True
+                self.state = DONE
                 pipe.finish(self.id)
                 pipe.answer((self.id, self.status, self.headers, chunk))
                 # The app goes on before it ends, for as long as it likes.
@@ -75,11 +79,15 @@ class Call:
         if chunk:
             pipe.data(self.stream, chunk)
 
+    __call__ = write
+
     def hold(self, chunk):
         """Keep chunk, so that the whole response is there before a slow client has to take
         it. False: it is too much, and the worker's to keep."""
-        if self.held is True:
+        if self.state == FRESH:
+            self.state = HELD
             self.held = []
+            self.size = 0
         self.held.append(chunk)
         self.size += len(chunk)
         return self.size <= HOLD
@@ -87,7 +95,7 @@ class Call:
     def send_held(self):
         """Send the whole response, and leave to the worker what the client does not take at
         once."""
-        self.sent = True
+        self.state = SENT
         parts = self.held
         length = declared(self.headers)
         if length is None:
@@ -99,7 +107,7 @@ class Call:
         pipe.all(stream, parts)
 
     def start(self, first):
-        self.sent = True
+        self.state = SENT
         pipe = self.host.pipe
         self.stream = pipe.stream(self.id)
         # The client of a buffered response is nobody to wait for: the worker takes the parts.
@@ -108,26 +116,17 @@ class Call:
         pipe.begin(self.stream, self.status, self.headers, declared(self.headers), first, lends)
 
     def end(self):
-        if not self.done:
-            if self.size and not self.sent:
-                if self.size <= INLINE:
-                    self.done = True
-                    self.host.pipe.finish(self.id)
-                    self.host.pipe.answer((self.id, self.status, self.headers, b"".join(self.held)))
-                    return
-                self.send_held()
-            self.done = True
-            said = self.host.pipe.finish(self.id)
-            if self.sent:
-                self.host.pipe.over(self.id, said)
-            else:
-                self.host.pipe.answer((self.id, self.status, self.headers, b""))
-
-
-class HeldCall(Call):
-    """A Call whose response is held until it is whole."""
-
-    held = True
+        if self.state == DONE:
+            return
+        pipe = self.host.pipe
+        if self.state == HELD and self.size > INLINE:
+            self.send_held()
+        state, self.state = self.state, DONE
+        said = pipe.finish(self.id)
+        if state == SENT:
+            pipe.over(self.id, said)
+        else:
+            pipe.answer((self.id, self.status, self.headers, b"".join(self.held) if state == HELD else b""))
 
 
 class Host:
@@ -135,7 +134,6 @@ class Host:
 
     def __init__(self, pipe, app, buffered=False):
         self.buffered = buffered
-        self.call = HeldCall if buffered else Call
         self.pipe = pipe
         self.app = app
 
@@ -154,21 +152,23 @@ class Host:
             return
         else:
             environ["wsgi.input"] = self.input(item[0], body)
-        call = self.call()
+        call = Call()
         call.host = self
         call.id = item[0]
         call.environ = environ
+        call.headers = call.stream = None
+        call.state = FRESH
         try:
             result = self.app(environ, call.start_response)
             headers = call.headers
-            if type(result) is list and len(result) == 1 and headers is not None and not call.wrote:
+            if type(result) is list and len(result) == 1 and headers is not None and call.state == FRESH:
                 chunk = result[0]
                 if type(chunk) is bytes:
                     size = len(chunk)
                     if size <= INLINE:
-                        if body is not None or pipe.aborted or pipe.grants:
+                        if body is not None:
                             pipe.finish(call.id)
-                        call.done = True
+                        call.state = DONE
                         answers = pipe.answers  # what follows is pipe.answer
                         answers.append((call.id, call.status, headers, chunk))
                         if len(answers) >= MANY:
@@ -205,14 +205,14 @@ class Host:
     def deliver(self, call, result):
         try:
             kind = type(result)
-            if kind is FileWrapper and call.headers is not None and not call.wrote and self.send_file(call, result):
+            if kind is FileWrapper and call.headers is not None and call.state == FRESH and self.send_file(call, result):
                 return
-            if (kind is list or kind is tuple) and call.headers is not None and not call.wrote:
+            if (kind is list or kind is tuple) and call.headers is not None and call.state == FRESH:
                 if self.send_list(call, result):
                     return
             chunks = iter(result)
             for chunk in chunks:
-                if self.pipe.grants and not call.sent and self.pour_granted(call, chunk, chunks):
+                if self.pipe.grants and call.state < SENT and self.pour_granted(call, chunk, chunks):
                     break
                 call.write(chunk)
                 if call.stream is not None and call.stream.lent is not None:
@@ -237,7 +237,7 @@ class Host:
         stream = self.pipe.stream(call.id)
         if not self.pipe.take_grant(stream, call.status, call.headers, length):
             return False
-        call.wrote = call.sent = True
+        call.state = SENT
         call.stream = stream
         self.pipe.data(stream, first)
         self.pipe.pour(stream, chunks)
@@ -251,7 +251,7 @@ class Host:
                 raise TypeError("the body holds %s, want bytes" % type(chunk).__name__)
             size += len(chunk)
         if size <= INLINE:
-            call.done = True
+            call.state = DONE
             self.pipe.finish(call.id)
             self.pipe.answer((call.id, call.status, call.headers, b"".join(chunks)))
             return True
@@ -276,7 +276,7 @@ class Host:
         size = declared(call.headers)
         if size is not None:
             length = min(length, size)
-        call.sent = call.done = True
+        call.state = DONE
         self.pipe.finish(call.id)
         self.pipe.file(call.id, call.status, call.headers, fd, offset, length)
         return True
@@ -292,9 +292,9 @@ class Host:
             import traceback
 
             pipe.log("error", "the app failed: " + where, traceback.format_exc())
-        if call.done:
+        if call.state == DONE:
             return
-        call.done = True
+        call.state = DONE
         said = pipe.finish(call.id)
         if call.stream is None or not call.stream.begun:
             pipe.answer((call.id, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error\n"))

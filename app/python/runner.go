@@ -10,7 +10,7 @@ import (
 var runnerFiles embed.FS
 
 // modules are the runner's, each after those that it imports.
-var modules = []string{"heads", "lent", "bursts", "pipe", "wsgi", "loading", "threads", "greens", "tornadoes", "main"}
+var modules = []string{"heads", "lent", "bursts", "pipe", "wsgi", "loading", "scheduling", "threads", "greens", "tornadoes", "main"}
 
 // bootCode runs the boot module, which is the first thing on the pair.
 func bootCode() (command string, preamble []byte) {

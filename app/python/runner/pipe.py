@@ -113,6 +113,7 @@ class Pipe:
         self.sock = sock
         self.send = sock.send
         self.lock = allocate_lock()  # over a write
+        self.flushing = allocate_lock()  # who has it sends all answers
         self.tail = b""
         self.answers = []
         self.size = 0
@@ -293,6 +294,7 @@ class Pipe:
     def forked(self):
         """In a fork: who held the lock has stayed behind."""
         self.lock = allocate_lock()
+        self.flushing = allocate_lock()
         for stream in self.streams.values():
             for held in (stream.lent, stream.source):
                 if type(held) in (Lent, Source) and held.sock is not None:
@@ -338,10 +340,19 @@ class Pipe:
             self.flush()
 
     def flush(self):
-        # Others append meanwhile, and flush: the list stays the same, so that none is lost.
-        with self.lock:
-            answers = self.answers[:]
-            del self.answers[: len(answers)]
+        """Send the answers, unless another thread is at it: it sends what comes meanwhile."""
+        while self.answers or self.early:
+            if not self.flushing.acquire(False):
+                return
+            try:
+                self.send_answers()
+            finally:
+                self.flushing.release()
+
+    def send_answers(self):
+        # Others append meanwhile: the list stays the same, so that none is lost.
+        answers = self.answers[:]
+        del self.answers[: len(answers)]
         self.poured = 0
         if not answers:
             if self.early:

@@ -17,9 +17,11 @@ from select import POLLIN, poll
 from time import perf_counter, sleep
 
 from _chaussette.pipe import READ
+from _chaussette.scheduling import Scheduling
 
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
 STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
+LONG = 2 * STEP  # a request that lets others wait
 ENOUGH = 0.9 * STEP  # an average that further slow requests need not raise
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
 MANY = 15  # requests that run
@@ -43,6 +45,7 @@ class Threads:
         self.average = 0.0
         self.waiting = deque()  # locks of threads that wait for a stream
         self.gathering = False  # a thread waits for more answers, and sends them
+        self.scheduling = Scheduling()
         self.pipe.wait = self.wait
         self.pipe.wake = self.wake
         self.pipe.readable = readable
@@ -87,6 +90,8 @@ class Threads:
         lead = self.lead
         run = self.host.run
         clock = perf_counter
+        scheduling = self.scheduling
+        scheduling.add()
         crowd = self.count - MANY
         mine = _thread.allocate_lock()
         mine.acquire()
@@ -94,7 +99,7 @@ class Threads:
             if not pending:
                 if (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()
-                if lead.acquire(False):
+                if not lead.locked() and lead.acquire(False):
                     # The leader before us may have read that it is over, since we looked.
                     if pipe.stopping:
                         lead.release()
@@ -118,32 +123,44 @@ class Threads:
             if pipe.spread:
                 if idle and (pending or not lead.locked()):
                     # One at a time, and each calls the next: together they would only wait
-                    # for one another, since one of them runs at a time.
-                    self.call()
+                    # for one another, since one of them runs at a time. This is self.call.
+                    try:
+                        idle.pop().release()
+                    except IndexError:
+                        pass
                 elif (pipe.answers or pipe.early) and not self.gathering:
                     pipe.flush()  # nobody else would, while we run
             begin = clock()
             run(item)
-            took = clock() - begin
-            if took < STEP or self.average < ENOUGH:
+            now = clock()
+            took = now - begin
+            if took < LONG or self.average < ENOUGH:
                 self.average += (min(took, STEP) - self.average) * 0.1
                 pipe.spread = self.average > SLOW
-            if took > PATIENCE and not self.gathering and (pipe.answers or pipe.early):
-                if took > 0.004 and len(idle) < crowd and not pending:
-                    self.gather(min(took * 0.025, 0.0005))
+                if scheduling.batch:
+                    scheduling.few(now)
+                if took > PATIENCE and not self.gathering and (pipe.answers or pipe.early):
+                    pipe.flush()
+            elif not self.gathering and (pipe.answers or pipe.early):
+                if len(idle) < crowd and not pending:
+                    self.gather(min(took * 0.025, 0.0005), now)
+                elif scheduling.batch:
+                    scheduling.few(now)
                 pipe.flush()
         if pipe.answers or pipe.early:
             pipe.flush()
         for _ in range(self.count):
             self.call()  # the others end as well
 
-    def gather(self, seconds):
+    def gather(self, seconds, begin):
         """Wait for the answers of others. Where many requests take their time, one more
         fortieth is not felt, and what goes together costs much less: answers, and then
         the requests that their clients send next."""
         self.gathering = True
         sleep(seconds)
         self.gathering = False
+        end = perf_counter()
+        self.scheduling.napped(end - begin - seconds, end)
 
     def call(self):
         """Wake the thread that has waited for the shortest time: it is still warm."""

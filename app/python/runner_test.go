@@ -46,15 +46,32 @@ assert not idle.locked(), "nobody reads on"
 `)
 }
 
+// Heads are remembered, but not as many as an app likes, nor however large they are.
+func TestHeadsRemembered(t *testing.T) {
+	t.Parallel()
+	runRunner(t, `
+from _chaussette import heads
+def make(value):
+    head = heads.make("200 OK", [("X-Value", value), ("Content-Length", "7")], 7)
+    assert b"\r\nX-Value: " + value.encode() + b"\r\n" in head and head.endswith(b"\r\nContent-Length: 7\r\n\r\n"), head
+
+for _ in range(2):
+    make("a")
+assert len(heads.known) == 1
+make("a" * heads.LARGE)
+assert len(heads.known) == 1
+for i in range(3 * heads.KNOWN):
+    make(str(i))
+    make("a")
+    assert 0 < len(heads.known) <= heads.KNOWN
+`)
+}
+
 // runThreads runs a script in the child's language, with a pool of two threads that has no
 // worker.
 func runThreads(t *testing.T, script string) {
 	t.Helper()
-	script = `
-import sys, types
-package = types.ModuleType("_chaussette")
-package.__path__ = ["runner"]
-sys.modules["_chaussette"] = package
+	runRunner(t, `
 from _chaussette import pipe, threads
 
 class Socket:
@@ -65,6 +82,17 @@ class Host:
     pipe = pipe.Pipe(Socket(), None, None, 0, 0, 0)
 
 pool = threads.Threads(Host, 2, -1)
+`+script)
+}
+
+// runRunner runs a script in the child's language that imports the runner's modules.
+func runRunner(t *testing.T, script string) {
+	t.Helper()
+	script = `
+import sys, types
+package = types.ModuleType("_chaussette")
+package.__path__ = ["runner"]
+sys.modules["_chaussette"] = package
 ` + script
 	if out, err := exec.Command(interpreter, "-B", "-c", script).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

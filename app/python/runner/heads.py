@@ -9,6 +9,7 @@ from time import gmtime, time
 DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 KNOWN = 100  # heads that are remembered
+LARGE = 4 << 10  # bytes of one that is not
 
 # A status with a body, and fields (RFC 9110, 5.1 and 5.5) that are not about the connection.
 PLAIN = re.compile(
@@ -41,7 +42,7 @@ def make(status, headers, length):
         head = compose(status, headers, length)
         if head is None:
             return None
-        if key is not None:
+        if key is not None and len(head[0]) < LARGE:
             if len(known) >= KNOWN:
                 known.clear()
             known[key] = head

@@ -46,6 +46,20 @@ it = scheduling.Scheduling()
 it.add()
 it.napped(0.0001, 1.0)
 assert policy() == os.SCHED_IDLE, "the operator has said so"
+
+def refuse(*arguments):
+    raise OSError("not here")
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+it = scheduling.Scheduling()
+it.add()
+os.sched_setscheduler = refuse
+it.napped(0.0001, 1.0)
+it.few(10.0)
+os.sched_getscheduler = refuse
+it = scheduling.Scheduling()
+it.add()
+it.napped(0.0001, 1.0)
+assert not it.batch
 `)
 }
 

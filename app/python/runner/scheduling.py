@@ -24,8 +24,11 @@ class Scheduling:
         self.late = 0.0  # seconds, on average
         self.until = 0.0  # when the lease ends
         self.again = 0.0  # when it may be tried again
-        # Not where the operator has said how the child is scheduled.
-        self.may = hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER
+        try:
+            # Not where the operator has said how the child is scheduled.
+            self.may = os.sched_getscheduler(0) == os.SCHED_OTHER
+        except (AttributeError, OSError):  # macOS; musl, or a sandbox
+            self.may = False
 
     def add(self):
         """Have the thread that calls it scheduled so, from the next change on."""
@@ -56,4 +59,4 @@ class Scheduling:
             for thread in self.threads:
                 os.sched_setscheduler(thread, policy, os.sched_param(0))
         except OSError:
-            self.may = False  # a sandbox has forbidden it
+            self.may = False

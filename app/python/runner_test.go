@@ -67,6 +67,52 @@ for i in range(3 * heads.KNOWN):
 `)
 }
 
+// A body is waited for before there is memory for it, but not by who reads nothing, or what has come.
+func TestInputWaits(t *testing.T) {
+	t.Parallel()
+	runRunner(t, `
+import tracemalloc
+from _chaussette import wsgi
+
+class Pipe:
+    def __init__(self, *chunks):
+        self.chunks = list(chunks)
+        self.taken = 0
+    def take(self, stream):
+        self.taken += 1
+        assert self.taken > 1 or tracemalloc.get_traced_memory()[0] < 1 << 20, "there is memory for a body that has not come"
+        return (self.chunks.pop(0) if self.chunks else b""), -1
+    def release(self, stream, size, slot):
+        pass
+
+def make(*chunks):
+    pipe = Pipe(*chunks)
+    return pipe, wsgi.Input(wsgi.Body(pipe, None), 64 << 10)
+
+tracemalloc.start()
+pipe, body = make(b"x" * 1000)
+assert body.read(64 << 20) == b"x" * 1000
+pipe, body = make(b"some", b"more")
+assert body.read() == b"somemore" and body.read() == b""
+pipe, body = make()
+assert body.read(10) == b""
+tracemalloc.stop()
+
+pipe, body = make(b"one\ntwo", b"three")
+assert body.read(0) == b"" and pipe.taken == 0
+assert body.readline() == b"one\n" and pipe.taken == 1
+assert body.read(3) == b"two" and pipe.taken == 1, "what has come was not waited for"
+assert body.read(2) == b"th" and body.read(None) == b"ree"
+body.close()
+taken = pipe.taken
+try:
+    body.read(1)
+    assert False
+except ValueError:
+    assert pipe.taken == taken
+`)
+}
+
 // runThreads runs a script in the child's language, with a pool of two threads that has no
 // worker.
 func runThreads(t *testing.T, script string) {

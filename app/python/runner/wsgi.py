@@ -193,7 +193,7 @@ class Host:
             return BytesIO(body)
         if type(body) is FileIO:
             return io.BufferedReader(body, INLINE)
-        return io.BufferedReader(Body(self.pipe, self.pipe.streams[id]), INLINE)
+        return Input(Body(self.pipe, self.pipe.streams[id]), INLINE)
 
     def drop(self, item):
         """Answer a request whose client left before it was run."""
@@ -330,8 +330,19 @@ def plain_file(filelike):
 PART = 256 << 10  # bytes that readall asks for at once
 
 
+class Input(io.BufferedReader):
+    """The wsgi.input of a body that is on its way."""
+
+    def read(self, size=-1, /):
+        # Memory for all of it is taken when some of it is there: of many that wait, one after
+        # another has the same then, which is still in the processor's cache.
+        if size != 0 and not self.closed and self.raw.fresh:
+            self.raw.begin()
+        return super().read(size)
+
+
 class Body(io.RawIOBase):
-    """A request's body as it arrives; wsgi.input is a BufferedReader around it."""
+    """A request's body as it arrives."""
 
     def __init__(self, pipe, stream):
         self.pipe = pipe
@@ -339,11 +350,19 @@ class Body(io.RawIOBase):
         self.chunk = b""
         self.slot = -1
         self.at = 0
+        self.fresh = True  # nothing was read
 
     def readable(self):
         return True
 
+    def begin(self):
+        """Wait until some of the body, or its end, is there."""
+        self.fresh = False
+        chunk, self.slot = self.pipe.take(self.stream)
+        self.chunk = chunk or b""  # None: receive reads on
+
     def readinto(self, buffer):
+        self.fresh = False
         chunk = self.chunk
         if not chunk:
             chunk, self.slot = self.pipe.take(self.stream)

@@ -48,11 +48,12 @@ class Scheduling:
             self.set(False)
 
     def few(self, now):
-        """Take note that few requests run, perhaps."""
+        """Take note that a request has run, and perhaps few others."""
         if now > self.until:
             self.set(False)
 
     def set(self, batch):
+        """Change how all threads are scheduled."""
         self.batch = batch
         policy = os.SCHED_BATCH if batch else os.SCHED_OTHER
         try:

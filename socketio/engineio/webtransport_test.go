@@ -123,6 +123,7 @@ func (p *page) opened() engineio.SID {
 		p.t.Fatalf("%q, error %v", open, err)
 	}
 	id, _, _ := strings.Cut(open[len(`0{"sid":"`):], `"`)
+	synctest.Wait() // the packet comes before the server knows the session
 	return engineio.SID(id)
 }
 

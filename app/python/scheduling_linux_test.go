@@ -18,14 +18,13 @@ it = scheduling.Scheduling()
 it.add()
 policy = lambda: os.sched_getscheduler(0)
 
-it.few(0.0)
-assert policy() == os.SCHED_OTHER
+assert policy() == os.SCHED_OTHER and it.until == scheduling.NEVER
 it.napped(0.0001, 1.0)
-assert policy() == os.SCHED_BATCH and it.batch
-it.few(1.9)
-assert policy() == os.SCHED_BATCH, "many ran a second ago"
-it.few(2.1)
-assert policy() == os.SCHED_OTHER and not it.batch
+assert policy() == os.SCHED_BATCH and it.until == 2.0
+it.napped(0.0001, 1.5)
+assert policy() == os.SCHED_BATCH and it.until == 2.5
+it.end()
+assert policy() == os.SCHED_OTHER and it.until == scheduling.NEVER
 
 it.napped(0.0001, 3.0)
 it.napped(0.005, 3.1)
@@ -40,7 +39,7 @@ assert policy() == os.SCHED_BATCH
 it.napped(0.005, 13.4)
 assert policy() == os.SCHED_BATCH, "what was before is forgotten"
 
-it.set(False)
+it.end()
 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 it = scheduling.Scheduling()
 it.add()
@@ -54,12 +53,14 @@ it = scheduling.Scheduling()
 it.add()
 os.sched_setscheduler = refuse
 it.napped(0.0001, 1.0)
-it.few(10.0)
+it.end()
+it.napped(0.0001, 2.0)
+assert it.until == scheduling.NEVER, "it was refused, and tried again"
 os.sched_getscheduler = refuse
 it = scheduling.Scheduling()
 it.add()
 it.napped(0.0001, 1.0)
-assert not it.batch
+assert it.until == scheduling.NEVER
 `)
 }
 

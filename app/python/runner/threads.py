@@ -21,7 +21,7 @@ from _chaussette.scheduling import Scheduling
 
 SLOW = 0.0003  # seconds a request: above, waking a thread is worth it
 STEP = 0.002  # seconds that one request counts at most: it may just have lost the processor
-LONG = 2 * STEP  # a request that lets others wait
+LONG = 2 * STEP  # seconds a request: above, its answer may wait for others, a fortieth of that
 ENOUGH = 0.9 * STEP  # an average that further slow requests need not raise
 PATIENCE = 0.0005  # seconds an answer may wait for others to go with
 MANY = 15  # requests that run
@@ -134,18 +134,16 @@ class Threads:
             run(item)
             now = clock()
             took = now - begin
+            if now > scheduling.until:
+                scheduling.end()  # few requests run
             if took < LONG or self.average < ENOUGH:
                 self.average += (min(took, STEP) - self.average) * 0.1
                 pipe.spread = self.average > SLOW
-                if scheduling.batch:
-                    scheduling.few(now)
                 if took > PATIENCE and not self.gathering and (pipe.answers or pipe.early):
                     pipe.flush()
             elif not self.gathering and (pipe.answers or pipe.early):
                 if len(idle) < crowd and not pending:
                     self.gather(min(took * 0.025, 0.0005), now)
-                elif scheduling.batch:
-                    scheduling.few(now)
                 pipe.flush()
         if pipe.answers or pipe.early:
             pipe.flush()
